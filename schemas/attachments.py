@@ -1,0 +1,81 @@
+"""The attachment as clients see it (API A). Member names are those of the wire; times are ISO 8601 UTC with three decimals and `Z`."""
+
+from typing import Annotated
+
+import msgspec
+
+# Exactly 8-4-4-4-12 hexadecimal: uuid.UUID() and msgspec's UUID also take braces, `urn:` and no hyphens. `\Z`, because
+# `$` lets a final newline through.
+UUID_PATTERN = r"\A[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\Z"
+
+Id = Annotated[str, msgspec.Meta(pattern=UUID_PATTERN, description="UUID")]
+Timestamp = Annotated[str, msgspec.Meta(description="ISO 8601 UTC with milliseconds, such as 2024-01-15T10:30:00.000Z")]
+
+
+class ListInput(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Which conversation to list."""
+
+    conversation_id: Id
+
+
+class GetInput(msgspec.Struct, frozen=True, kw_only=True):
+    """Which attachment to get."""
+
+    id: Id
+
+
+class DeleteInput(msgspec.Struct, frozen=True, kw_only=True):
+    """Which attachment to delete."""
+
+    id: Id
+
+
+class AttachmentItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An attachment in a list: exactly the six documented members."""
+
+    id: str
+    conversation_id: str | None
+    filename: str
+    content_type: str
+    size: int
+    created_at: Timestamp
+
+
+class Attachment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """An attachment; `deleted_at` is present only when it is set, which only admins get to see."""
+
+    id: str
+    conversation_id: str | None
+    organization_id: str
+    filename: str
+    content_type: str
+    size: int
+    storage_path: str
+    created_at: Timestamp
+    deleted_at: Timestamp | msgspec.UnsetType = msgspec.UNSET
+
+
+class Deleted(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer of a deletion."""
+
+    success: bool
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """The attachment as the catalog keeps it: what the rules and the download need beside what clients see.
+
+    `sha256` is the digest of the bytes, 32 bytes; `storage_path` is the key of the blob.
+    """
+
+    id: str
+    organization_id: str
+    conversation_id: str | None
+    ticket_id: str | None
+    owner_id: str
+    filename: str
+    content_type: str
+    size: int
+    sha256: bytes
+    storage_path: str
+    created_at: Timestamp
+    deleted_at: Timestamp | None
