@@ -1,0 +1,57 @@
+"""What keeping bytes means, whatever keeps them. A blob is written once under a fresh key, and never changed.
+
+Keys are `/`-separated segments of `[A-Za-z0-9._-]`, made by this program, never by a client.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple, Protocol
+
+
+class BlobInfo(NamedTuple):
+    """One kept blob: its key, its size in bytes, and when it was last written, seconds since 1970."""
+
+    key: str
+    size: int
+    modified_at: float
+
+
+class BlobWriter(Protocol):
+    """A blob on its way in. Exactly one of `commit` and `abort` ends it."""
+
+    async def write(self, data: bytes | memoryview) -> None:
+        """Take the next bytes, which must never change afterwards. Raises SERVICE_UNAVAILABLE when they cannot be kept."""
+
+    async def commit(self) -> bytes:
+        """Make the blob durable and visible; gives its SHA-256, 32 bytes."""
+
+    def abort(self) -> None:
+        """Remove what was written; never raises, may end in the background."""
+
+
+class BlobReader(Protocol):
+    """An open blob."""
+
+    async def read(self, offset: int, length: int) -> bytes:
+        """Exactly those bytes, which must lie inside the blob. Raises SERVICE_UNAVAILABLE when they cannot be read."""
+
+    def close(self) -> None:
+        """Let go of it; may be called while a read is under way."""
+
+
+class Blobs(Protocol):
+    """A place for blobs."""
+
+    def create(self, key: str) -> BlobWriter:
+        """Begin to write under a key that was never used."""
+
+    def open(self, key: str) -> BlobReader:
+        """A reader of a committed blob. It costs nothing until the first read, which finds a missing blob."""
+
+    async def delete(self, keys: list[str]) -> None:
+        """Remove blobs, and unfinished ones by the key that `scan` gave; a missing one is no error."""
+
+    def scan(self) -> Iterator[BlobInfo]:
+        """Every kept blob, unfinished ones too. Blocks: call it in a worker thread."""
+
+    async def check(self) -> None:
+        """Write, make durable and remove a small blob. Raises SERVICE_UNAVAILABLE."""

@@ -1,0 +1,81 @@
+"""The rows of sessions and API keys. Only the SHA-256 of a token is kept; the token itself is 256 random bits."""
+
+import sqlite3
+
+import msgspec
+
+from schemas import Principal, Role, Timestamp
+from storage.catalog.sqlite import Sqlite
+
+_SESSION = "SELECT token_hash, user_id, organization_id, role FROM sessions WHERE token_hash = ? AND expires_at > ?"
+_KEY = "SELECT secret_hash, id, organization_id, role FROM api_keys WHERE secret_hash = ? AND revoked_at IS NULL"
+_INSERT_SESSION = (
+    "INSERT INTO sessions (token_hash, user_id, organization_id, role, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)"
+)
+_DELETE_SESSION = "DELETE FROM sessions WHERE token_hash = ?"
+_DELETE_EXPIRED = "DELETE FROM sessions WHERE expires_at <= ?"
+_INSERT_KEY = (
+    "INSERT INTO api_keys (id, secret_hash, name, organization_id, role, created_at) VALUES (?, ?, ?, ?, ?, ?)"
+)
+_LIST_KEYS = "SELECT id, name, organization_id, role, created_at, revoked_at FROM api_keys ORDER BY created_at, id"
+_REVOKE_KEY = "UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
+
+
+class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What may be shown of an API key: everything but the secret, which only its creation gives."""
+
+    id: str
+    name: str
+    organization_id: str
+    role: Role
+    created_at: Timestamp
+    revoked_at: Timestamp | None
+
+
+class CredentialTable:
+    """Sessions and API keys by the hash of their token. Raises SERVICE_UNAVAILABLE when the database fails."""
+
+    def __init__(self, database: Sqlite) -> None:
+        self._database = database
+
+    async def session(self, token_hash: bytes, now: Timestamp) -> tuple[bytes, Principal] | None:
+        """The kept hash and the principal of a session that has not expired."""
+        for kept, user_id, organization_id, role in self._database.rows(_SESSION, (token_hash, now)):
+            return kept, Principal(kind="session", user_id=user_id, organization_id=organization_id, role=role)
+        return None
+
+    async def key(self, secret_hash: bytes) -> tuple[bytes, Principal] | None:
+        """The kept hash and the principal of a key that is not revoked."""
+        for kept, id, organization_id, role in self._database.rows(_KEY, (secret_hash,)):
+            return kept, Principal(kind="key", user_id=id, organization_id=organization_id, role=role)
+        return None
+
+    async def insert_session(self, token_hash: bytes, principal: Principal, now: Timestamp, expires_at: Timestamp) -> None:
+        """Add a session, and remove the expired ones."""
+        values = (token_hash, principal.user_id, principal.organization_id, principal.role, now, expires_at)
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute(_DELETE_EXPIRED, (now,))
+            connection.execute(_INSERT_SESSION, values)
+
+        await self._database.write(change)
+
+    async def delete_session(self, token_hash: bytes) -> bool:
+        """Remove a session; False if there is none."""
+        return await self._database.write(lambda connection: connection.execute(_DELETE_SESSION, (token_hash,)).rowcount == 1)
+
+    async def insert_key(self, secret_hash: bytes, info: KeyInfo) -> None:
+        """Add an API key."""
+        values = (info.id, secret_hash, info.name, info.organization_id, info.role, info.created_at)
+        await self._database.write(lambda connection: connection.execute(_INSERT_KEY, values))
+
+    async def keys(self) -> list[KeyInfo]:
+        """All keys, oldest first, the revoked ones too."""
+        return [
+            KeyInfo(id=id, name=name, organization_id=organization, role=role, created_at=created, revoked_at=revoked)
+            for id, name, organization, role, created, revoked in self._database.rows(_LIST_KEYS, ())
+        ]
+
+    async def revoke_key(self, id: str, now: Timestamp) -> bool:
+        """Mark a key revoked; False if there is none or it was revoked before."""
+        return await self._database.write(lambda connection: connection.execute(_REVOKE_KEY, (now, id)).rowcount == 1)

@@ -1,0 +1,61 @@
+"""Which schema a database has, and bringing it to the newest.
+
+Alembic and SQLAlchemy take 25 MB of memory, so nothing that serves imports them: `is_current` asks the database itself,
+and `migrate` imports them when it is called, which the `attachd migrate` process does.
+"""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+from schemas import Code, ServiceError
+from storage.catalog.sqlite import connect
+
+HEAD = "0001"  # the newest file in migrations/versions; a test holds the two together
+_VERSION = "SELECT version_num FROM alembic_version"
+_SCHEME = "sqlite:///"
+_MIGRATION_TIMEOUT_S = 60.0  # how long to wait for another process that migrates the same file
+
+
+def sqlite_path(database_url: str) -> Path:
+    """The file that `sqlite:///relative.db` or `sqlite:////absolute.db` names. Raises ServiceError for another URL."""
+    path = database_url.removeprefix(_SCHEME)
+    if path == database_url or not path:
+        raise ServiceError(Code.BAD_REQUEST, f"database.url must be {_SCHEME}PATH, not {database_url!r}")
+    return Path(path)
+
+
+def schema_is_current(database_url: str) -> bool:
+    """Whether the database exists with the newest schema. Raises sqlite3.Error when the file is no database."""
+    path = sqlite_path(database_url)
+    if not path.exists():
+        return False
+    with contextlib.closing(connect(path, _MIGRATION_TIMEOUT_S)) as connection:
+        try:
+            return connection.execute(_VERSION).fetchall() == [(HEAD,)]
+        except sqlite3.OperationalError as error:
+            if "no such table" in str(error):
+                return False
+            raise
+
+
+def migrate(database_url: str) -> None:
+    """Create the database if need be and apply what migrations it lacks, in one transaction; several may run at once.
+
+    Raises sqlite3.Error, OSError when the file cannot be written.
+    """
+    import sqlalchemy
+    from alembic import command
+    from alembic.config import Config
+
+    path = sqlite_path(database_url)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = sqlalchemy.create_engine("sqlite://", creator=lambda: connect(path, _MIGRATION_TIMEOUT_S))
+    # The driver must not begin transactions by itself, and two processes that both found an old schema must not both write.
+    sqlalchemy.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    engine.dispose()

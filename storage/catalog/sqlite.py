@@ -1,0 +1,141 @@
+"""The embedded engine: one SQLite file, one connection that reads on the event loop, one thread that writes.
+
+Rules:
+1. Reads of a known, small cost run on the caller's thread: a look-up by key takes 6 µs, a hop to another thread 50 µs and
+   more (docs/decisions/0001-sqlite-connections.md). In WAL mode a reader waits for nobody.
+2. A read of unknown length is cut after `INLINE_ROWS`; the whole is then read again in a worker thread.
+3. All writes of a process go through one thread. What waits in its queue shares one transaction, hence one fsync; each
+   write has a savepoint of its own, so that one failure is that write's outcome and not its neighbours'.
+4. A write is acknowledged after COMMIT with `synchronous=FULL` has returned, never before.
+5. Every statement is read to its end (`fetchall`), because an open cursor pins the WAL and an old snapshot.
+"""
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, TypeVar
+
+from schemas import Code, ServiceError
+
+INLINE_ROWS = 256  # rows; about 0.4 ms on the event loop
+GROUP_LIMIT = 128  # writes in one transaction, so that the first of a group does not wait for ever
+_PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF")
+
+Row = tuple[Any, ...]
+Parameters = Sequence[Any]
+T = TypeVar("T")
+Change = Callable[[sqlite3.Connection], Any]
+
+
+def unavailable(error: sqlite3.Error) -> ServiceError:
+    """What a client is told when SQLite cannot answer now: 503, which clients retry; the cause goes to the log."""
+    return ServiceError(Code.SERVICE_UNAVAILABLE, "the database is not available now, try again")
+
+
+def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    """A connection with the pragmas of this program; SQLite keeps them per connection. Raises sqlite3.Error."""
+    connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
+    for pragma in _PRAGMAS:
+        connection.execute(f"PRAGMA {pragma}").fetchall()
+    return connection
+
+
+class Sqlite:
+    """The open database of one process. `rows` reads, `rows_of_any_length` reads more, `write` writes."""
+
+    def __init__(self, path: Path, busy_timeout_s: float) -> None:
+        """Opens the file and starts the writer thread. Raises sqlite3.Error when the file cannot be opened."""
+        self._path = path
+        self._busy_timeout_s = busy_timeout_s
+        self._reader = connect(path, busy_timeout_s)
+        self._execute = self._reader.cursor().execute
+        self._writer = connect(path, busy_timeout_s)
+        self._queue: queue.SimpleQueue[tuple[Change, Future[Any]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write_forever, name="attachd-writer", daemon=True)
+        self._thread.start()
+
+    def rows(self, sql: str, parameters: Parameters) -> list[Row]:
+        """All rows of a statement that is known to give few. Raises ServiceError SERVICE_UNAVAILABLE."""
+        try:
+            return self._execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
+
+    async def rows_of_any_length(self, sql: str, parameters: Parameters) -> list[Row]:
+        """All rows of a statement: at once if there are at most `INLINE_ROWS`, else from a worker thread."""
+        try:
+            with contextlib.closing(self._reader.execute(sql, parameters)) as cursor:
+                found = cursor.fetchmany(INLINE_ROWS)
+            if len(found) < INLINE_ROWS:
+                return found
+            return await asyncio.to_thread(self._rows_apart, sql, parameters)
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
+
+    def _rows_apart(self, sql: str, parameters: Parameters) -> list[Row]:
+        with contextlib.closing(connect(self._path, self._busy_timeout_s)) as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """What `change` returns, once its effects are on the disk.
+
+        `change` runs in the writer thread, in a savepoint; what it raises is raised here and undoes only its own effects.
+        Raises ServiceError SERVICE_UNAVAILABLE when SQLite fails. A caller that is cancelled does not undo the write.
+        """
+        future: Future[T] = Future()
+        self._queue.put((change, future))
+        try:
+            return await asyncio.shield(asyncio.wrap_future(future))
+        except sqlite3.Error as error:
+            raise unavailable(error) from error
+
+    def _write_forever(self) -> None:
+        while (first := self._queue.get()) is not None:
+            group = [first]
+            while len(group) < GROUP_LIMIT and not self._queue.empty():
+                if (item := self._queue.get()) is None:
+                    self._commit(group)
+                    return
+                group.append(item)
+            self._commit(group)
+
+    def _commit(self, group: list[tuple[Change, Future[Any]]]) -> None:
+        """Run the changes of a group in one transaction and settle their futures after it is durable."""
+        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            outcomes = [self._apply(change, future) for change, future in group]
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            with contextlib.suppress(sqlite3.Error):
+                self._writer.execute("ROLLBACK")
+            outcomes = [(future, None, error) for _, future in group]
+        for future, result, failure in outcomes:
+            if failure is None:
+                future.set_result(result)
+            else:
+                future.set_exception(failure)
+
+    def _apply(self, change: Change, future: Future[Any]) -> tuple[Future[Any], Any, BaseException | None]:
+        self._writer.execute("SAVEPOINT change")
+        try:
+            result = change(self._writer)
+        except Exception as error:
+            # Not swallowed: it becomes the outcome of this write alone.
+            self._writer.execute("ROLLBACK TO change")
+            self._writer.execute("RELEASE change")
+            return future, None, error
+        self._writer.execute("RELEASE change")
+        return future, result, None
+
+    def close(self) -> None:
+        """Finish the queued writes, then close; the last connection to close folds the WAL into the file."""
+        self._queue.put(None)
+        self._thread.join()
+        self._reader.close()
+        self._writer.close()

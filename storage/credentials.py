@@ -1,0 +1,94 @@
+"""Sessions and API keys: made, revoked, and recognised.
+
+A token is 256 random bits and only its SHA-256 is kept: guessing is hopeless, so no slow hash is needed, and a copy of the
+database opens nothing. What was recognised is remembered in memory for `cache_s` seconds at most, the longest that a
+revocation can take to be felt.
+"""
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+
+from schemas import Principal, Role
+from storage.catalog import CredentialTable, KeyInfo
+from storage.clock import timestamp
+from storage.ids import fresh_id
+
+MAX_TOKEN_CHARACTERS = 512  # longer ones are not hashed: none of ours is longer than 50
+CACHE_ENTRIES = 16_384  # about 6 MB; past it the oldest are forgotten
+KEY_PREFIX = "attachd_"  # so that scanners of leaked secrets can tell what they found
+
+Found = tuple[bytes, Principal] | None
+
+
+def _hash(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+class Credentials:
+    """The credentials of all organizations."""
+
+    def __init__(self, table: CredentialTable, cache_s: float) -> None:
+        self._table = table
+        self._cache_s = cache_s
+        self._cache: dict[bytes, tuple[float, Principal]] = {}
+
+    async def create_session(self, *, user_id: str, organization_id: str, role: Role, ttl_s: float) -> str:
+        """The token of a new session that lasts `ttl_s` seconds. It is shown here only."""
+        token = secrets.token_urlsafe(32)
+        principal = Principal(kind="session", user_id=user_id, organization_id=organization_id, role=role)
+        now = time.time()
+        await self._table.insert_session(_hash(token), principal, timestamp(now), timestamp(now + ttl_s))
+        return token
+
+    async def revoke_session(self, token: str) -> bool:
+        """End a session; False if there is none of that token."""
+        self._cache.pop(b"s" + _hash(token), None)
+        return await self._table.delete_session(_hash(token))
+
+    async def create_key(self, *, organization_id: str, role: Role, name: str) -> tuple[KeyInfo, str]:
+        """A new API key and its secret, which is shown here only."""
+        secret = KEY_PREFIX + secrets.token_urlsafe(32)
+        info = KeyInfo(
+            id=fresh_id(), name=name, organization_id=organization_id, role=role, created_at=timestamp(), revoked_at=None
+        )
+        await self._table.insert_key(_hash(secret), info)
+        return info, secret
+
+    async def list_keys(self) -> list[KeyInfo]:
+        """All API keys, oldest first, the revoked ones too."""
+        return await self._table.keys()
+
+    async def revoke_key(self, id: str) -> bool:
+        """Revoke an API key; False if there is none of that id or it was revoked before."""
+        for token_hash, (_, principal) in list(self._cache.items()):
+            if principal.kind == "key" and principal.user_id == id:
+                del self._cache[token_hash]
+        return await self._table.revoke_key(id, timestamp())
+
+    async def session_principal(self, token: str) -> Principal | None:
+        """Whose session that is; None if it is unknown, expired or ended. Raises SERVICE_UNAVAILABLE."""
+        return await self._recognise(b"s", token, lambda hashed: self._table.session(hashed, timestamp()))
+
+    async def key_principal(self, token: str) -> Principal | None:
+        """Whose API key that is; None if it is unknown or revoked. Raises SERVICE_UNAVAILABLE."""
+        return await self._recognise(b"k", token, self._table.key)
+
+    async def _recognise(self, kind: bytes, token: str, find: Callable[[bytes], Awaitable[Found]]) -> Principal | None:
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            return None
+        hashed = _hash(token)
+        entry = self._cache.get(kind + hashed)
+        now = time.monotonic()
+        if entry is not None and entry[0] > now:
+            return entry[1]
+        found = await find(hashed)
+        if found is None or not hmac.compare_digest(found[0], hashed):
+            self._cache.pop(kind + hashed, None)
+            return None
+        if len(self._cache) >= CACHE_ENTRIES:
+            del self._cache[next(iter(self._cache))]
+        self._cache[kind + hashed] = (now + self._cache_s, found[1])
+        return found[1]

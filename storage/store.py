@@ -1,0 +1,64 @@
+"""Opening the store: the database, the bytes, and the services on them, closed in reverse."""
+
+import sqlite3
+from pathlib import Path
+from types import TracebackType
+
+from schemas import Code, ServiceError
+from storage.attachments import Attachments
+from storage.catalog import AttachmentTable, CredentialTable, Sqlite, schema_is_current, sqlite_path
+from storage.credentials import Credentials
+from storage.disk import DiskBlobs
+from storage.sweep import Sweep, SweepReport
+
+
+class Store:
+    """An open store. Close it with `aclose`, or use it as an async context manager."""
+
+    def __init__(self, database: Sqlite, blobs: DiskBlobs, credential_cache_s: float) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._table = AttachmentTable(database)
+        self.attachments = Attachments(self._table, blobs)
+        self.credentials = Credentials(CredentialTable(database), credential_cache_s)
+
+    async def check(self) -> None:
+        """Touch the database and the storage for real. Raises SERVICE_UNAVAILABLE."""
+        await self._table.check()
+        await self._blobs.check()
+
+    async def sweep(self, *, grace_s: float, retention_s: float, dry_run: bool) -> SweepReport:
+        """Remove bytes without a row and attachments deleted long ago; see `storage.sweep`. Times in seconds."""
+        return await Sweep(self._table, self._blobs, grace_s=grace_s, retention_s=retention_s, dry_run=dry_run).run()
+
+    async def aclose(self) -> None:
+        """Finish the writes under way and close everything."""
+        self._blobs.close()
+        self._database.close()
+
+    async def __aenter__(self) -> "Store":
+        """The store itself."""
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Close it."""
+        await self.aclose()
+
+
+async def open_store(
+    *, database_url: str, directory: Path, busy_timeout_s: float = 5.0, credential_cache_s: float = 10.0
+) -> Store:
+    """Open the database, which must have the newest schema, and the folder of the bytes, which is created if need be.
+
+    Raises ServiceError SERVICE_UNAVAILABLE with what to mend when either cannot be opened.
+    """
+    path = sqlite_path(database_url)
+    try:
+        if not schema_is_current(database_url):
+            raise ServiceError(Code.SERVICE_UNAVAILABLE, f"the database {path} lacks the newest schema: run `attachd migrate`")
+        blobs = DiskBlobs(directory)
+        return Store(Sqlite(path, busy_timeout_s), blobs, credential_cache_s)
+    except sqlite3.Error as error:
+        raise ServiceError(Code.SERVICE_UNAVAILABLE, f"cannot open the database {path}: {error}") from error
+    except OSError as error:
+        raise ServiceError(Code.SERVICE_UNAVAILABLE, f"cannot use the storage directory {directory}: {error.strerror}") from error

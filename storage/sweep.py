@@ -1,0 +1,81 @@
+"""Bringing the folder and the table to agree, after crashes and deletions.
+
+- Bytes without a row, older than the grace time, are removed: an upload that is still under way looks just like them.
+- Attachments deleted longer ago than the retention time lose their row first, then their bytes; a crash between leaves bytes
+  without a row, which the next sweep removes.
+- Rows without bytes are reported and never removed: that is loss, and a person must look.
+"""
+
+import itertools
+import time
+from pathlib import Path
+
+import msgspec
+
+from storage.catalog import PATHS_AT_ONCE, AttachmentTable
+from storage.clock import timestamp
+from storage.disk import DiskBlobs
+
+_BATCH = PATHS_AT_ONCE  # rows or files at a time: bounds memory and the length of a transaction
+
+
+class SweepReport(msgspec.Struct, kw_only=True):
+    """What a sweep removed, or with a dry run would remove, and what it found missing."""
+
+    orphans: list[str] = msgspec.field(default_factory=list)
+    orphan_bytes: int = 0
+    expired: list[str] = msgspec.field(default_factory=list)
+    expired_bytes: int = 0
+    missing: list[str] = msgspec.field(default_factory=list)
+
+
+class Sweep:
+    """One run over the whole store."""
+
+    def __init__(self, table: AttachmentTable, blobs: DiskBlobs, *, grace_s: float, retention_s: float, dry_run: bool) -> None:
+        self._table = table
+        self._blobs = blobs
+        now = time.time()
+        self._orphans_before = now - grace_s
+        self._deleted_before = timestamp(now - retention_s)
+        self._dry_run = dry_run
+        self._report = SweepReport()
+
+    async def run(self) -> SweepReport:
+        """Remove what may go. Raises SERVICE_UNAVAILABLE when the database or the storage fails; what was done stays done."""
+        await self._remove_expired()
+        await self._remove_orphans()
+        await self._report_missing()
+        return self._report
+
+    async def _remove_expired(self) -> None:
+        after = ("", "")
+        while records := await self._table.deleted_before(self._deleted_before, after, _BATCH):
+            after = (records[-1].deleted_at or "", records[-1].id)
+            self._report.expired += [record.storage_path for record in records]
+            self._report.expired_bytes += sum(record.size for record in records)
+            if not self._dry_run:
+                await self._table.purge([record.id for record in records], self._deleted_before)
+                await self._blobs.delete([record.storage_path for record in records])
+
+    async def _remove_orphans(self) -> None:
+        """Look up each old file's row just before the file is removed; both are read in batches."""
+        files = self._blobs.scan()
+        while batch := await self._blobs.run(lambda: list(itertools.islice(files, _BATCH))):
+            old = {info.key: info.size for info in batch if info.modified_at <= self._orphans_before}
+            orphans = sorted(old.keys() - await self._table.known_paths(list(old)))
+            self._report.orphans += orphans
+            self._report.orphan_bytes += sum(old[key] for key in orphans)
+            if orphans and not self._dry_run:
+                await self._blobs.delete(orphans)
+
+    async def _report_missing(self) -> None:
+        after = ""
+        while records := await self._table.page(after, _BATCH):
+            after = records[-1].id
+            kept = {record.id: self._blobs.path(record.storage_path) for record in records if record.deleted_at is None}
+            self._report.missing += await self._blobs.run(_missing, kept)
+
+
+def _missing(paths: dict[str, Path]) -> list[str]:
+    return [id for id, path in paths.items() if not path.exists()]

@@ -1,0 +1,112 @@
+"""One upload: bytes, then row, then reply. Every API and protocol ends in this state machine.
+
+    receiving --write--> receiving --commit--> stored
+        \\--any failure, or leaving without commit--> aborted (nothing is left)
+
+The bytes are read once: counted, sniffed, hashed and written as they come. The blob is durable under a fresh key before the row
+exists, so a crash leaves at most bytes without a row, which `sweep` removes.
+"""
+
+from collections.abc import Collection
+from types import TracebackType
+
+from schemas import Code, Principal, Reason, Record, ServiceError
+from storage.blobs import Blobs
+from storage.catalog import AttachmentTable
+from storage.clock import timestamp
+from storage.contents import HEAD_BYTES, describe, is_text
+from storage.ids import fresh_id
+from storage.policy import FileType, refused
+
+
+def too_large(filename: str, max_bytes: int) -> ServiceError:
+    """The error of a file over its type's limit; names the limit in bytes and, where it is whole, in MB."""
+    megabytes, rest = divmod(max_bytes, 1024 * 1024)
+    limit = f"{max_bytes} bytes" if rest or not megabytes else f"{max_bytes} bytes ({megabytes} MB)"
+    message = f"the file exceeds the limit of {limit} for .{filename.rpartition('.')[2].lower()} files"
+    return ServiceError(Code.PAYLOAD_TOO_LARGE, message, reason=Reason.ATTACHMENT_TOO_LARGE)
+
+
+class Upload:
+    """A file on its way in. Use it as an async context manager: leaving it without `commit` removes what was written."""
+
+    def __init__(self, table: AttachmentTable, blobs: Blobs, principal: Principal, filename: str, type_: FileType) -> None:
+        self._table = table
+        self._principal = principal
+        self._filename = filename
+        self._type = type_
+        self._id = fresh_id()
+        self._key = f"attachments/{principal.organization_id}/{self._id}"
+        self._blob = blobs.create(self._key)
+        self._head = b""
+        self._sniffed = False
+        self._committed = False
+        self.size = 0
+
+    async def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Take the next bytes of the file. A `bytearray` is copied; other buffers must not change afterwards.
+
+        Raises PAYLOAD_TOO_LARGE / ATTACHMENT_TOO_LARGE past the type's limit, UNSUPPORTED_MEDIA_TYPE /
+        INVALID_ATTACHMENT_TYPE when the content does not agree with the name, SERVICE_UNAVAILABLE when it cannot be kept.
+        """
+        piece = bytes(data) if isinstance(data, bytearray) else data
+        self.size += len(piece)
+        if self.size > self._type.max_bytes:
+            raise too_large(self._filename, self._type.max_bytes)
+        if not self._sniffed:
+            self._head += piece[: HEAD_BYTES - len(self._head)]
+            if len(self._head) == HEAD_BYTES:
+                self._sniff()
+        if self._type.text and not is_text(bytes(piece)):
+            raise refused(f'"{self._filename}" claims to be text, but holds bytes that no text has (save it as UTF-8)')
+        await self._blob.write(piece)
+
+    def _sniff(self) -> None:
+        self._sniffed = True
+        if not self._type.agrees(self._head):
+            extension = self._filename.rpartition(".")[2].lower()
+            raise refused(f"the content does not agree with .{extension} ({self._type.content_type}): it looks like {describe(self._head)}")
+
+    async def commit(
+        self, *, conversation_id: str | None = None, ticket_id: str | None = None, digests: Collection[bytes] = ()
+    ) -> Record:
+        """Store the file: its bytes, then its row with the event. Gives the row, which is durable.
+
+        `digests` are SHA-256 values that the client announced: one must be that of the file (RFC 9530).
+        Raises BAD_REQUEST for an empty file or another digest, and as `write` does.
+        """
+        if self.size == 0:
+            raise ServiceError(Code.BAD_REQUEST, "the file is empty")
+        if not self._sniffed:
+            self._sniff()
+        sha256 = await self._blob.commit()
+        if digests and sha256 not in digests:
+            raise ServiceError(Code.BAD_REQUEST, "the bytes do not match their digest: they changed on the way, send them again")
+        record = Record(
+            id=self._id,
+            organization_id=self._principal.organization_id,
+            conversation_id=conversation_id,
+            ticket_id=ticket_id,
+            owner_id=self._principal.user_id,
+            filename=self._filename,
+            content_type=self._type.content_type,
+            size=self.size,
+            sha256=sha256,
+            storage_path=self._key,
+            created_at=timestamp(),
+            deleted_at=None,
+        )
+        # From here on the row may exist even if this task is cancelled or the database's answer is lost: the bytes stay, and
+        # sweep removes them if no row came of it.
+        self._committed = True
+        await self._table.insert(record)
+        return record
+
+    async def __aenter__(self) -> "Upload":
+        """Begin."""
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        """Remove what was written, unless it was committed."""
+        if not self._committed:
+            self._blob.abort()
