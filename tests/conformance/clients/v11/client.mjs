@@ -1,0 +1,7 @@
+import { createTRPCClient, httpBatchLink, httpLink } from '@trpc/client';
+import superjson from 'superjson';
+import { drive } from '../driver.mjs';
+
+const links = { httpLink, httpBatchLink };
+
+await drive((link, options) => createTRPCClient({ links: [links[link]({ ...options, transformer: superjson })] }));
