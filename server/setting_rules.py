@@ -1,0 +1,71 @@
+"""What settings must keep together beyond the type and the range of each.
+
+An error never repeats a value that may hold a password.
+"""
+
+import re
+from urllib.parse import urlsplit
+
+import msgspec
+
+from server.setting_types import Settings, SettingsError
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_WILDCARD_HOSTS = ("", "0.0.0.0", "::")  # noqa: S104 (compared with, never bound by default)
+
+
+def checked(settings: Settings) -> Settings:
+    """The settings with origins in the form that browsers send; raises SettingsError on what cannot work together."""
+    server, upload = settings.server, settings.upload
+    _check_database_url(settings.database.url)
+    if upload.backend != "local":
+        known = "s3 is not available yet" if upload.backend == "s3" else f"unknown backend {upload.backend!r}"
+        raise SettingsError(f'upload.backend: {known}; write "local"')
+    if not upload.directory.name:
+        raise SettingsError("upload.directory must name a folder of its own, such as ./data/blobs")
+    if upload.max_image_size_mb > upload.max_file_size_mb:
+        raise SettingsError(
+            f"upload.max_image_size_mb ({upload.max_image_size_mb}) is more than upload.max_file_size_mb "
+            f"({upload.max_file_size_mb}); lower the first or raise the second"
+        )
+    if not server.base_url and server.host in _WILDCARD_HOSTS:
+        raise SettingsError(
+            f"server.base_url is needed when server.host is {server.host!r}; write the origin that clients use, "
+            'such as "https://files.example.com"'
+        )
+    base_url = _origin("server.base_url", server.base_url) if server.base_url else origin_of(server.host, server.port)
+    allowed = tuple(_origin("server.allowed_origins", origin) for origin in server.allowed_origins)
+    server = msgspec.structs.replace(server, base_url=base_url, allowed_origins=allowed)
+    return msgspec.structs.replace(settings, server=server)
+
+
+def _check_database_url(url: str) -> None:
+    scheme, separator, path = url.partition(":///")
+    if re.match(r"postgres(ql)?(\+\w+)?:", url):
+        raise SettingsError("database.url: PostgreSQL is not available yet; write sqlite:/// and the path of a file")
+    if scheme != "sqlite" or not separator or not path or path.startswith(":memory:"):
+        raise SettingsError("database.url must be sqlite:/// and the path of a file, such as sqlite:///./data/attachd.db")
+
+
+def _origin(name: str, text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise SettingsError(f"{name}: {error}") from error
+    if (
+        parts.scheme not in _DEFAULT_PORTS
+        or not parts.hostname
+        or text.lower() != f"{parts.scheme}://{parts.netloc}".lower()
+        or not re.fullmatch(r"[\w.\-:\[\]]+", parts.netloc, re.ASCII)
+    ):
+        raise SettingsError(
+            f'{name} must be written as scheme, host and port without a path, such as "https://files.example.com"'
+        )
+    return origin_of(parts.hostname, port, parts.scheme)
+
+
+def origin_of(host: str, port: int | None, scheme: str = "http") -> str:
+    """The origin as browsers write it: lower case, IPv6 in brackets, no port where it is the scheme's own."""
+    name = f"[{host}]" if ":" in host else host.lower()
+    return f"{scheme}://{name}" if port in (None, _DEFAULT_PORTS[scheme]) else f"{scheme}://{name}:{port}"

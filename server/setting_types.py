@@ -1,0 +1,133 @@
+"""What can be set: sections, keys, units, defaults and limits. The README's table is tested against it."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+# RFC 6265, 4.1.1: the name of a cookie is a token of RFC 9110.
+_COOKIE_NAME = r"\A[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z"
+
+
+class SettingsError(Exception):
+    """A setting that cannot be used; the text is one line that names it and says what to write instead."""
+
+
+class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[server]`: the process and its HTTP side."""
+
+    host: Annotated[str, Meta(description="Address to listen on.")] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535, description="Port to listen on; 0 picks a free one.")] = 8080
+    base_url: Annotated[
+        str,
+        Meta(description="Origin that clients use, such as `https://files.example.com`; by default that of `host` and `port`."),
+    ] = ""
+    workers: Annotated[int, Meta(ge=1, le=256, description="Processes that serve, on one database and one folder.")] = 1
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        Meta(description="Origins of other sites whose pages may call this server with the user's cookie (CORS)."),
+    ] = ()
+    request_log: Annotated[bool, Meta(description="Write one JSON line a request to standard error.")] = True
+    shutdown_grace_seconds: Annotated[
+        int, Meta(ge=0, le=3600, description="Seconds that requests in flight get to finish after SIGTERM.")
+    ] = 30
+    max_body_bytes: Annotated[int, Meta(ge=1024, le=2**30, description="Bytes of a procedure's request body.")] = 1_048_576
+    max_batch_size: Annotated[int, Meta(ge=1, le=10_000, description="Calls in a batch.")] = 100
+    method_override: Annotated[bool, Meta(description="Let queries be sent by POST (`methodOverride` of the client).")] = True
+    development: bool = False
+
+
+class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[database]`: where the rows are."""
+
+    url: Annotated[str, Meta(description="`sqlite:///` and the path of the file.")] = "sqlite:///./data/attachd.db"
+    busy_timeout_seconds: Annotated[
+        float, Meta(ge=0, le=300, description="Seconds that a write waits for another process's write.")
+    ] = 5.0
+
+
+class UploadSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[upload]`: where the bytes are, and how many."""
+
+    backend: Annotated[str, Meta(description="`local`: a folder.")] = "local"
+    directory: Annotated[Path, Meta(description="Folder of the bytes; made when missing.")] = Path("data/blobs")
+    max_file_size_mb: Annotated[int, Meta(ge=1, le=1_048_576, description="MiB of a file that is not an image.")] = 25
+    max_image_size_mb: Annotated[int, Meta(ge=1, le=1_048_576, description="MiB of an image.")] = 10
+    idle_timeout_seconds: Annotated[
+        float, Meta(gt=0, le=3600, description="Seconds without a byte after which an upload is given up.")
+    ] = 60.0
+
+
+class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[auth]`: how a caller is recognised."""
+
+    session_cookie: Annotated[
+        str, Meta(pattern=_COOKIE_NAME, description="Name of the cookie that holds a session's token.")
+    ] = "session"
+    session_cache_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="Seconds within which a revoked session or key stops working.")
+    ] = 10.0
+
+
+class SweepSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[sweep]`: what `attachd sweep` removes."""
+
+    grace_seconds: Annotated[
+        float, Meta(ge=0, le=31_536_000, description="Age in seconds at which bytes without a row are removed.")
+    ] = 3600.0
+    retention_days: Annotated[
+        float, Meta(ge=0, le=36_500, description="Days for which the bytes of a deleted attachment are kept.")
+    ] = 30.0
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings, checked; made by `load_settings`."""
+
+    server: ServerSettings = ServerSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    upload: UploadSettings = UploadSettings()
+    auth: AuthSettings = AuthSettings()
+    sweep: SweepSettings = SweepSettings()
+
+
+class SettingKey(msgspec.Struct, frozen=True, kw_only=True):
+    """One key of the file: what a table of the settings shows."""
+
+    section: str
+    key: str
+    type: Any
+    default: Any
+    limits: Meta
+    doc: str
+
+    @property
+    def name(self) -> str:
+        """The key with its section, as errors name it."""
+        return f"{self.section}.{self.key}"
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that overrides the file."""
+        return f"ATTACHD_{self.section}_{self.key}".upper()
+
+
+# Only `serve --dev` sets it: no file and no variable can open the development mode of a real server.
+DEVELOPMENT = SettingKey(section="server", key="development", type=bool, default=False, limits=Meta(), doc="")
+
+
+def setting_keys() -> list[SettingKey]:
+    """Every key that the file and the environment may set, in the order of the file."""
+    return [
+        SettingKey(
+            section=section.name,
+            key=field.name,
+            type=field.type,
+            default=field.default,
+            limits=(limits := next(note for note in field.type.__metadata__ if isinstance(note, Meta))),
+            doc=limits.description or "",
+        )
+        for section in msgspec.structs.fields(Settings)
+        for field in msgspec.structs.fields(section.type)
+        if field.name != DEVELOPMENT.key
+    ]
