@@ -1,0 +1,87 @@
+"""What the figures are held to. Ratios of medians, side by side in one run: absolute numbers are the machine's."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from benchmarks.load import Result
+from benchmarks.memory import Memory
+
+
+class Bar(msgspec.Struct, frozen=True, kw_only=True):
+    """attachd's requests per second in `case` over `peer`'s: at least `ratio`. An aim is reported and fails nothing."""
+
+    case: str
+    peer: str
+    ratio: float
+    aim: bool = False
+
+
+# "Ahead of" is a ratio above 1. On the disk the fsyncs decide, so those uploads are published without a bar.
+BARS = (
+    Bar(case="get", peer="Node", ratio=4.0),
+    Bar(case="list", peer="Node", ratio=3.0),
+    Bar(case="batch", peer="Node", ratio=4.0),
+    Bar(case="get", peer="Bun", ratio=1.0),
+    Bar(case="list", peer="Bun", ratio=1.0),
+    Bar(case="batch", peer="Bun", ratio=1.0),
+    Bar(case="get", peer="limit", ratio=0.45),
+    Bar(case="upload 64 KiB", peer="Fastify", ratio=1.5),
+    Bar(case="upload 25 MiB", peer="Fastify", ratio=1.3),
+    Bar(case="upload 64 KiB", peer="Starlette", ratio=1.0),
+    Bar(case="upload 25 MiB", peer="Starlette", ratio=1.0),
+    Bar(case="download 64 KiB", peer="FileResponse", ratio=3.0),
+    Bar(case="download 25 MiB", peer="FileResponse", ratio=2.5),
+    Bar(case="download 64 KiB", peer="@fastify/static", ratio=2.5),
+    Bar(case="download 25 MiB", peer="@fastify/static", ratio=2.5),
+    Bar(case="download 64 KiB", peer="nginx", ratio=0.25, aim=True),
+    Bar(case="download 25 MiB", peer="nginx", ratio=0.7, aim=True),
+)
+IDLE_MIB = 64.0
+GROWTH_MIB = 64.0
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """attachd beside one peer in one case: the ratio of medians, and the least and greatest ratio of single rounds."""
+
+    ours: Result
+    peer: Result
+    ratio: float
+    least: float
+    greatest: float
+    bar: Bar | None
+
+    @property
+    def missed(self) -> bool:
+        """Whether a bar that is no aim is not reached."""
+        return self.bar is not None and not self.bar.aim and not self.reached
+
+    @property
+    def reached(self) -> bool:
+        """Whether the ratio is at least the bar's."""
+        return self.bar is None or self.ratio >= self.bar.ratio
+
+
+def compare(results: Sequence[Result]) -> list[Comparison]:
+    """The comparison with every peer in every case."""
+    ours = {result.case: result for result in results if result.server == "attachd"}
+    return [_compare(ours[result.case], result) for result in results if result.server != "attachd"]
+
+
+def _compare(ours: Result, peer: Result) -> Comparison:
+    rounds = [a.requests_per_s / b.requests_per_s for a, b in zip(ours.samples, peer.samples, strict=True)]
+    found = [bar for bar in BARS if (bar.case, bar.peer) == (peer.case, peer.server)]
+    return Comparison(
+        ours=ours,
+        peer=peer,
+        ratio=ours.requests_per_s / peer.requests_per_s,
+        least=min(rounds),
+        greatest=max(rounds),
+        bar=found[0] if found else None,
+    )
+
+
+def memory_missed(memory: Memory) -> bool:
+    """Whether the server is larger than the bars allow."""
+    growth = max(memory.upload_peak, memory.download_peak) - memory.idle
+    return memory.idle >= IDLE_MIB or growth >= GROWTH_MIB

@@ -1,0 +1,46 @@
+"""One request at a time, for filling a server and for checking its answers before they are timed."""
+
+import http.client
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from benchmarks.servers import HOST
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer; header names are as they were sent."""
+
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def json(self) -> Any:
+        """The body decoded."""
+        return msgspec.json.decode(self.body)
+
+
+class Client:
+    """A kept connection to a port of this machine; every request carries `headers`."""
+
+    def __init__(self, port: int, headers: Mapping[str, str]) -> None:
+        self._connection = http.client.HTTPConnection(HOST, port, timeout=60)
+        self._headers = dict(headers)
+
+    def request(self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """The answer to one request, read whole."""
+        self._connection.request(method, path, body=body, headers=self._headers | dict(headers or {}))
+        reply = self._connection.getresponse()
+        return Answer(status=reply.status, headers=reply.getheaders(), body=reply.read())
+
+    def get(self, path: str) -> Answer:
+        """The answer to a GET. Raises RuntimeError unless it is 200."""
+        answer = self.request("GET", path)
+        if answer.status != 200:
+            raise RuntimeError(f"GET {path[:80]} answered {answer.status}: {answer.body[:200]!r}")
+        return answer
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
