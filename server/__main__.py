@@ -2,4 +2,6 @@
 
 from server.cli import main
 
-main()
+# Guarded: a worker process imports this module again.
+if __name__ == "__main__":
+    main()

@@ -171,6 +171,11 @@ LOG_CONFIG: Final[dict[str, Any]] = {
 }
 
 
+def configure_logging() -> None:
+    """Apply LOG_CONFIG to this process."""
+    logging.config.dictConfig(LOG_CONFIG)
+
+
 def log_event(message: str, **fields: str | float | None) -> None:
     """Write an event of the application at level info."""
     _logger.info(message, extra={"fields": fields})

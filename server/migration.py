@@ -1,0 +1,31 @@
+"""Bringing the database to the newest schema in a process of its own.
+
+Alembic and SQLAlchemy stay out of the serving process, whose idle memory is limited (docs/decisions/0012). The URL goes by
+standard input, because arguments show in the process list and a URL may hold a password.
+"""
+
+import subprocess
+import sys
+
+import storage
+
+
+class StartError(Exception):
+    """The server cannot start, or a command cannot run; the text is one line that says what to mend."""
+
+
+def ensure_schema(database_url: str) -> bool:
+    """Migrate unless the schema is current; whether it had to. Raises StartError."""
+    if storage.schema_is_current(database_url):
+        return False
+    # -P: a folder named `storage` in the current directory must not stand for the package.
+    command = [sys.executable, "-P", "-m", "server.migration"]
+    done = subprocess.run(command, input=database_url, capture_output=True, text=True, check=False)  # noqa: S603 (fixed command)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise StartError(f"cannot bring the database to the newest schema: {lines[-1]}")
+    return True
+
+
+if __name__ == "__main__":
+    storage.migrate(sys.stdin.read())

@@ -1,0 +1,115 @@
+"""From settings to a serving process: schema, a check that everything can be opened, the socket, uvicorn.
+
+All that can fail because of the machine or the settings fails here, before uvicorn starts, as StartError with one line.
+"""
+
+import asyncio
+import functools
+import signal
+import socket
+import sys
+from types import FrameType
+from typing import Never
+
+import uvicorn
+from uvicorn.supervisors import Multiprocess
+
+import storage
+from schemas import ServiceError
+from server.app import create_app
+from server.log import LOG_CONFIG, log_event
+from server.migration import StartError, ensure_schema
+from server.protocol import LimitedProtocol
+from server.settings import Settings, with_port
+
+# Longer than the 60 s for which nginx keeps an idle connection to its upstream: the proxy closes first, and no request
+# meets a connection that is being closed.
+KEEP_ALIVE_S = 75
+BACKLOG = 2048
+
+
+async def open_store(settings: Settings) -> storage.Store:
+    """The store of the settings, with its schema brought up to date and both its parts touched. Raises StartError."""
+    try:
+        ensure_schema(settings.database.url)
+        store = await storage.open_store(
+            database_url=settings.database.url,
+            directory=settings.upload.directory,
+            busy_timeout_s=settings.database.busy_timeout_seconds,
+            credential_cache_s=settings.auth.session_cache_seconds,
+        )
+    except ServiceError as error:
+        raise StartError(error.message) from error
+    try:
+        await store.check()
+    except ServiceError as error:
+        await store.aclose()
+        raise StartError(error.message) from error
+    return store
+
+
+async def check_store(settings: Settings) -> None:
+    """Open the store and close it again. Raises StartError."""
+    async with await open_store(settings):
+        pass
+
+
+def listen(settings: Settings) -> tuple[Settings, socket.socket]:
+    """The listening socket, and the settings with its port. Raises StartError."""
+    host, port = settings.server.host, settings.server.port
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        listening = socket.create_server(address, family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise StartError(f"cannot listen on {host} port {port}: {error.strerror}; choose another --host or --port") from error
+    return with_port(settings, listening.getsockname()[1]), listening
+
+
+def run(settings: Settings, listening: socket.socket) -> int:
+    """Serve until SIGTERM or SIGINT, then finish the requests in flight; the exit code of the process."""
+    # uvicorn raises the signal again once it has shut down; a stop that was asked for is a success.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _leave)
+    config = _uvicorn_config(settings)
+    log_event("serving", url=settings.server.base_url, workers=settings.server.workers)
+    if settings.server.workers == 1:
+        uvicorn.Server(config).run(sockets=[listening])
+        return 0
+    supervisor = Multiprocess(config, sockets=[listening])
+    supervisor.run()
+    return max(process.exitcode or 0 for process in supervisor.processes)
+
+
+def serve(settings: Settings) -> int:
+    """Check the store, listen, run. Raises StartError."""
+    asyncio.run(check_store(settings))
+    settings, listening = listen(settings)
+    return run(settings, listening)
+
+
+def _uvicorn_config(settings: Settings) -> uvicorn.Config:
+    workers = settings.server.workers
+    return uvicorn.Config(
+        app=functools.partial(create_app, settings),
+        factory=True,
+        interface="asgi3",
+        lifespan="on",
+        loop="uvloop",
+        http=LimitedProtocol,
+        ws="none",
+        workers=workers,
+        log_config=LOG_CONFIG,
+        # Of one worker our own line says all there is to say; a supervisor also tells which worker died.
+        log_level="info" if workers > 1 else "warning",
+        access_log=False,
+        # Links are built from base_url, and the log holds no addresses: nothing needs what a proxy forwards.
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_S,
+        timeout_graceful_shutdown=settings.server.shutdown_grace_seconds,
+        backlog=BACKLOG,
+    )
+
+
+def _leave(_number: int, _frame: FrameType | None) -> Never:
+    sys.exit(0)
