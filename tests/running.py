@@ -1,0 +1,142 @@
+"""A real server as a subprocess, for tests that speak to it over its port."""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Self
+
+import httpx
+
+ROOT = Path(__file__).parents[1]
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 40.0
+
+
+def environment(**settings: str) -> dict[str, str]:
+    """A clean environment for the command `attachd`, with settings such as ATTACHD_SERVER_PORT."""
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **settings}
+
+
+def run_attachd(*arguments: str, folder: Path, stdin: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
+    """The finished command `attachd`, run in `folder`."""
+    return subprocess.run(
+        [sys.executable, "-m", "server", *arguments],
+        cwd=folder,
+        env=environment(**settings),
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+class Attachd:
+    """`attachd serve` on a free port with its data in `folder`; a context manager that stops it.
+
+    `tokens` are of sessions, made when the server starts: `member` and `colleague` (members) and `admin` of one
+    organization, `stranger` (admin) of another. `key` is an API key of the first, with the role of a member.
+    """
+
+    def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
+        self.folder = folder
+        self.log = folder / "log"
+        self.arguments = arguments
+        self.settings = {"ATTACHD_SERVER_PORT": "0", **settings}
+        self.base_url = ""
+        self.organization_id, self.other_organization_id = str(uuid.uuid4()), str(uuid.uuid4())
+        self.users = {name: str(uuid.uuid4()) for name in ("member", "colleague", "admin", "stranger")}
+        self.tokens: dict[str, str] = {}
+        self.key = ""
+
+    def start(self, *, credentials: bool = True) -> Self:
+        """Start it and wait until it is ready; the log is in the error if it does not come up."""
+        begin = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "server", "serve", *self.arguments],
+                cwd=self.folder,
+                env=environment(**self.settings),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+            )
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._is_ready(begin):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.process.kill()
+                raise AssertionError(f"attachd did not come up:\n{self.log.read_text()}")
+            time.sleep(0.02)
+        if credentials:
+            self._create_credentials()
+        return self
+
+    def _is_ready(self, begin: int) -> bool:
+        """Whether the log after `begin` tells the address, and /readyz there answers."""
+        for line in self.log.read_bytes()[begin:].splitlines():
+            if b'"message":"serving"' in line:
+                self.base_url = json.loads(line)["url"]
+                try:
+                    return httpx.get(f"{self.base_url}/readyz").is_success
+                except httpx.TransportError:
+                    return False
+        return False
+
+    def _create_credentials(self) -> None:
+        for name, user in self.users.items():
+            organization = self.other_organization_id if name == "stranger" else self.organization_id
+            role = "admin" if name in {"admin", "stranger"} else "member"
+            self.tokens[name] = self.run(
+                "session", "create", "--user", user, "--organization", organization, "--role", role
+            ).strip()
+        self.key = self.run(
+            "key", "create", "--organization", self.organization_id, "--role", "member", "--name", "test"
+        ).strip()
+
+    def run(self, *arguments: str, stdin: str = "") -> str:
+        """What the command prints, with the settings of the server; it must succeed."""
+        done = run_attachd(*arguments, folder=self.folder, stdin=stdin, **self.settings)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def client(self, who: str | None = "member") -> httpx.Client:
+        """A client with the session cookie of `who`; close it."""
+        cookies = {"session": self.tokens[who]} if who else {}
+        return httpx.Client(base_url=self.base_url, cookies=cookies, timeout=30)
+
+    def output(self, timeout_s: float = 10.0) -> str:
+        """What the server has printed to standard output so far; waits for the first of it."""
+        assert self.process.stdout is not None
+        descriptor = self.process.stdout.fileno()
+        assert select.select([descriptor], [], [], timeout_s)[0], "nothing printed"
+        return os.read(descriptor, 65_536).decode()
+
+    def lines(self) -> list[dict[str, object]]:
+        """The log, decoded: every line of it must be JSON."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def stop(self) -> int:
+        """The exit code after SIGTERM."""
+        self.process.terminate()
+        try:
+            code = self.process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"attachd did not stop:\n{self.log.read_text()}") from None
+        finally:
+            if self.process.stdout is not None:
+                self.process.stdout.close()
+        return code
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.returncode is None:
+            self.stop()
