@@ -85,7 +85,8 @@ def _environ_values(environ: Mapping[str, str], keys: Mapping[str, SettingKey]) 
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+    # 0.8: names of one section alone are not alike.
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
     return f"; did you mean {close[0]}?" if close else "; the README lists all of them"
 
 
