@@ -1,0 +1,27 @@
+"""The plain HTTP handlers, one module an API, and what they share: forms in, files out, errors in JSON."""
+
+from rest.attachments import Authenticate, DownloadHandler, UploadHandler, attachment_routes
+from rest.exchanges import Exchange, answer, not_found
+from rest.headers import pick
+from rest.health import health_routes
+from rest.multipart import MultipartReader, boundary_of
+from rest.replies import INTERNAL_ERROR, Reply, error_reply, json_reply, method_not_allowed
+
+__all__ = [
+    "INTERNAL_ERROR",
+    "Authenticate",
+    "DownloadHandler",
+    "Exchange",
+    "MultipartReader",
+    "Reply",
+    "UploadHandler",
+    "answer",
+    "attachment_routes",
+    "boundary_of",
+    "error_reply",
+    "health_routes",
+    "json_reply",
+    "method_not_allowed",
+    "not_found",
+    "pick",
+]

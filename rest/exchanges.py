@@ -1,0 +1,144 @@
+"""One request and its answer over ASGI, and what happens when a handler fails.
+
+Rules:
+1. The body is read lazily, with a limit and a time: uvicorn sends `100 Continue` on the first read, so a client that asks
+   first is refused before it sends.
+2. A request that is refused before its body is read whole closes its connection, after a moment of reading on: closing at once
+   would make the kernel send a reset, and the client lose the answer (nginx calls it lingering close).
+3. After the response has started nothing pretends to be an error reply: the handler logs and leaves it incomplete, upon which
+   uvicorn closes the connection.
+4. A client that goes away is logged at info and answered nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from starlette.types import Receive, Scope, Send
+
+from rest.headers import pick
+from rest.replies import CLOSE, INTERNAL_ERROR, Headers, Reply, error_reply
+from schemas import ClientDisconnected, Code, Reason, ServiceError
+
+logger = logging.getLogger("attachd.rest")
+
+LINGER_S = 5.0  # how long a refused body is read on and dropped; nginx's `lingering_timeout`
+LINGER_IDLE_S = 1.0  # how long nothing may come meanwhile: a client that waits for the connection to end need not wait longer
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+
+
+class Exchange:
+    """A request and its answer. `headers` has the request's `wanted` ones by name in lower case."""
+
+    __slots__ = ("_receive", "_send", "body_bytes", "complete", "headers", "scope", "started")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, wanted: frozenset[bytes]) -> None:
+        self.scope = scope
+        self.headers = pick(scope["headers"], wanted | _FRAMING)
+        self.body_bytes = 0  # read so far
+        # Without these two there is no body (RFC 9112, 6.3).
+        self.complete = not self.headers.get(b"content-length", b"").strip(b"0") and b"transfer-encoding" not in self.headers
+        self.started = False
+        self._receive = receive
+        self._send = send
+
+    def declared_bytes(self) -> int | None:
+        """The Content-Length, or None without one. Raises BAD_REQUEST when it is no number."""
+        value = self.headers.get(b"content-length")
+        if value is None:
+            return None
+        if not value.isdigit() or len(value) > 19:
+            raise ServiceError(Code.BAD_REQUEST, "Content-Length is not a number of bytes")
+        return int(value)
+
+    async def read(self, max_bytes: int, idle_timeout_s: float) -> bytes | None:
+        """The next bytes of the body, None at its end.
+
+        Raises PAYLOAD_TOO_LARGE past `max_bytes` of body, TIMEOUT when nothing comes for that long, ClientDisconnected.
+        """
+        if self.complete:
+            return None
+        try:
+            async with asyncio.timeout(idle_timeout_s):
+                message = await self._receive()
+        except TimeoutError:
+            raise ServiceError(Code.TIMEOUT, f"nothing came for {idle_timeout_s:g} seconds, the request is given up") from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
+        self.complete = not message.get("more_body", False)
+        data: bytes = message.get("body", b"")
+        self.body_bytes += len(data)
+        if self.body_bytes > max_bytes:
+            raise body_too_large(max_bytes)
+        return data
+
+    async def disconnected(self) -> None:
+        """Returns when the client has gone away; the body must have been read, or be none."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+    async def start(self, status: int, headers: Headers) -> None:
+        """Send status and headers."""
+        self.started = True
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def send(self, data: bytes, *, more: bool) -> None:
+        """Send bytes of the answer's body; without `more` they are the last."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+
+    async def reply(self, reply: Reply) -> None:
+        """Send a whole answer; closes the connection when the request was not read whole (rule 2)."""
+        headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
+        if self.complete:
+            await self.start(reply.status, headers)
+            await self.send(reply.body, more=False)
+        else:
+            await self.start(reply.status, [*headers, CLOSE])
+            await self.send(reply.body, more=True)
+            await self._linger()
+            await self.send(b"", more=False)
+
+    async def _linger(self) -> None:
+        try:
+            async with asyncio.timeout(LINGER_S):
+                while await self.read(2**63, LINGER_IDLE_S) is not None:
+                    pass
+        except (TimeoutError, ServiceError):
+            pass  # whatever ends it: the connection closes now
+
+
+def body_too_large(max_bytes: int) -> ServiceError:
+    """The error of a request over its limit, whatever it holds."""
+    message = f"the request exceeds {max_bytes} bytes, the largest file that is allowed and its form"
+    return ServiceError(Code.PAYLOAD_TOO_LARGE, message, reason=Reason.ATTACHMENT_TOO_LARGE)
+
+
+async def answer(handle: Callable[[Exchange], Awaitable[None]], exchange: Exchange) -> None:
+    """Let `handle` answer; what it raises becomes the answer as long as none has started."""
+    try:
+        await handle(exchange)
+    except ClientDisconnected:
+        scope = exchange.scope
+        logger.info("%s %s: the client went away after %d bytes", scope["method"], scope["path"], exchange.body_bytes)
+    except ServiceError as error:
+        if error.code.http_status >= 500:
+            _log(exchange, error)
+        await _reply_unless_started(exchange, error_reply(error))
+    except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it is logged once and the client learns nothing of it
+        _log(exchange, error)
+        await _reply_unless_started(exchange, INTERNAL_ERROR)
+
+
+def _log(exchange: Exchange, error: Exception) -> None:
+    logger.error("%s %s failed", exchange.scope["method"], exchange.scope["path"], exc_info=error)
+
+
+async def _reply_unless_started(exchange: Exchange, reply: Reply) -> None:
+    if not exchange.started:
+        await exchange.reply(reply)
+
+
+async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
+    """The ASGI application of every path that is none: 404."""
+    message = f"there is nothing at {scope['path'][:200]}"
+    await Exchange(scope, receive, send, frozenset()).reply(error_reply(ServiceError(Code.NOT_FOUND, message)))

@@ -1,0 +1,67 @@
+"""What REST clients read when something is refused, in the shape of API A. Pure.
+
+    {"error": {"code": "ATTACHMENT_TOO_LARGE", "message": "the file exceeds …"}}
+
+`code` is the domain's reason where there is one, else the key of the `Code`; the status is the `Code`'s. This is one of the two
+places that render errors; the other is `server/trpc/`.
+"""
+
+import msgspec
+
+from schemas import Code, ServiceError
+
+Headers = list[tuple[bytes, bytes]]
+
+RETRY_AFTER_S = 5  # a full disk or a database that does not answer; clients that obey come back when it may be over
+
+# Every JSON answer is of one caller and of now; and it is JSON, whatever a browser makes of what it holds.
+JSON_HEADERS: Headers = [
+    (b"content-type", b"application/json"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-store"),
+]
+CLOSE = (b"connection", b"close")
+_CODE_HEADERS: dict[Code, Headers] = {
+    Code.UNAUTHORIZED: [(b"www-authenticate", b'Bearer realm="api"')],  # a 401 must name a scheme (RFC 9110, 11.6.1)
+    Code.SERVICE_UNAVAILABLE: [(b"retry-after", b"%d" % RETRY_AFTER_S)],
+}
+_encoder = msgspec.json.Encoder()
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """A whole answer; `headers` has everything but Content-Length."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
+def json_reply(status: int, value: object, headers: Headers | None = None) -> Reply:
+    """An answer of `value` as JSON."""
+    return Reply(status, JSON_HEADERS + headers if headers else JSON_HEADERS, _encoder.encode(value))
+
+
+def error_reply(error: ServiceError) -> Reply:
+    """The answer that tells the client of an error."""
+    code = error.reason or error.code.name
+    return _refusal(error.code.http_status, code, error.message, _CODE_HEADERS.get(error.code, []))
+
+
+def method_not_allowed(method: str, allow: bytes) -> Reply:
+    """405: the path exists, not for this method; `allow` lists those it has (RFC 9110, 15.5.6)."""
+    message = f"{method[:20]} is not supported here, only {allow.decode()}"
+    return _refusal(Code.METHOD_NOT_SUPPORTED.http_status, Code.METHOD_NOT_SUPPORTED.name, message, [(b"allow", allow)])
+
+
+def range_not_satisfiable(size_bytes: int) -> Reply:
+    """416, which tRPC has no code for; the client learns the size (RFC 9110, 15.5.17)."""
+    message = f"the range lies outside the file of {size_bytes} bytes"
+    return _refusal(416, "RANGE_NOT_SATISFIABLE", message, [(b"content-range", b"bytes */%d" % size_bytes)])
+
+
+def _refusal(status: int, code: str, message: str, headers: Headers) -> Reply:
+    return json_reply(status, {"error": {"code": code, "message": message}}, headers)
+
+
+# What a client learns of a bug or an outage: nothing; the log has the rest.
+INTERNAL_ERROR = error_reply(ServiceError(Code.INTERNAL_SERVER_ERROR, "Internal server error"))
