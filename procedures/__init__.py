@@ -3,7 +3,19 @@
 from procedures.attachments import attachments
 from procedures.context import Context, MemberContext
 from procedures.middleware import authenticated
-from procedures.registry import Base, Call, Middleware, Next, Procedure, Procedures, ReadInput, Router, no_procedure, procedure
+from procedures.registry import (
+    Base,
+    Call,
+    Kind,
+    Middleware,
+    Next,
+    Procedure,
+    Procedures,
+    ReadInput,
+    Router,
+    no_procedure,
+    procedure,
+)
 
 
 def app_router() -> Router:
@@ -17,6 +29,7 @@ __all__ = [
     "Base",
     "Call",
     "Context",
+    "Kind",
     "MemberContext",
     "Middleware",
     "Next",

@@ -217,18 +217,11 @@ def _types(path: str, function: Function) -> tuple[Any, Any]:
 def _resolver(function: Function, input_type: Any, checked_output: Any) -> Next:
     """The inside of the chain: read the input, decode it, run the function, and in development check what it gives."""
     takes_input = len(inspect.signature(function).parameters) == 2
-    convert = msgspec.convert
+    decode = _decoder(input_type)
 
     async def run(call: Call) -> Any:
-        raw = await call.read_input()
-        if input_type is None:
-            output = await (function(call.ctx, None) if takes_input else function(call.ctx))
-        else:
-            try:
-                input = convert(raw, input_type)
-            except (msgspec.ValidationError, RecursionError) as error:
-                raise bad_input(error, raw) from error
-            output = await function(call.ctx, input)
+        input = decode(await call.read_input())
+        output = await (function(call.ctx, input) if takes_input else function(call.ctx))
         if checked_output is not None:
             _check_output(call.path, output, checked_output)
         return output
@@ -236,10 +229,31 @@ def _resolver(function: Function, input_type: Any, checked_output: Any) -> Next:
     return run
 
 
-def bad_input(error: Exception, raw: object) -> ServiceError:
+def _decoder(input_type: Any) -> Callable[[Any], Any]:
+    """What turns a raw input into a value of the type. Undefined is None to every type that has no place for undefined."""
+    if input_type is None:
+        return lambda raw: None
+    convert = msgspec.convert
+    try:
+        undefined = convert(msgspec.UNSET, input_type)
+    except msgspec.ValidationError:
+        undefined = None
+
+    def decode(raw: Any) -> Any:
+        try:
+            return convert(undefined if raw is msgspec.UNSET else raw, input_type)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise _bad_input(error, raw) from error
+
+    return decode
+
+
+def _bad_input(error: Exception, raw: object) -> ServiceError:
     """The error for an input of the wrong shape: says where and what was expected."""
     if raw is None or raw is msgspec.UNSET:
-        return ServiceError(Code.BAD_REQUEST, "the input is missing: send it as ?input=… with GET or as the JSON body with POST")
+        return ServiceError(
+            Code.BAD_REQUEST, "the input is missing: send it as ?input=… with GET or as the JSON body with POST"
+        )
     return ServiceError(Code.BAD_REQUEST, f"the input is not valid: {error}")
 
 

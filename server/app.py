@@ -1,0 +1,164 @@
+"""The wiring: from settings to an ASGI application. Everything that holds a resource is opened at start-up and closed in reverse."""
+
+import itertools
+import secrets
+import time
+from collections.abc import Iterable
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Router
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from procedures import Router as ProcedureRouter
+from procedures import app_router
+from rest import attachment_routes, health_routes, not_found
+from schemas import ServiceError
+from server.credentials import Authenticator
+from server.log import RequestLog
+from server.settings import Settings
+from server.trpc.requests import Rules
+from server.trpc_endpoint import Limits, TrpcEndpoint
+from storage import Store, api_a, open_store
+from storage.policy import MEBIBYTE
+
+TRPC_PREFIX = "/api/trpc/"
+CLIENT_CLOSED = 499  # in the log: the client went away before anything was answered (nginx's status for it)
+READY_TIMEOUT_S = 5.0  # seconds that /readyz waits for the database and the storage
+# What pages of allowed origins may send and read beside the safelisted headers (Fetch standard).
+CORS_REQUEST_HEADERS = ("content-type", "authorization", "content-digest", "range", "if-none-match", "if-range", "trpc-accept")
+CORS_EXPOSED_HEADERS = (
+    "content-disposition",
+    "content-range",
+    "etag",
+    "location",
+    "repr-digest",
+    "retry-after",
+    "x-request-id",
+)
+
+
+def create_app(settings: Settings, routers: Iterable[ProcedureRouter] = ()) -> "App":
+    """The application of these settings; `routers` are merged beside the procedures of attachd.
+
+    Does no I/O: the store is opened by the lifespan. Raises TypeError when the procedures cannot be frozen.
+    """
+    return App(settings, routers)
+
+
+class App:
+    """The ASGI application: routes requests to the tRPC endpoint and to the REST handlers, names and logs them."""
+
+    def __init__(self, settings: Settings, routers: Iterable[ProcedureRouter]) -> None:
+        router = app_router()
+        for other in routers:
+            router.merge(other)
+        self._settings = settings
+        self._procedures = router.freeze(check_outputs=settings.server.development)
+        self._log = RequestLog() if settings.server.request_log else None
+        # Unique over processes and restarts, and cheap: random once, then counted.
+        prefix = secrets.token_hex(6)
+        self._next_request_id = (f"{prefix}-{number:x}" for number in itertools.count(1)).__next__
+        self._store: Store | None = None
+        self._trpc: ASGIApp = _starting
+        self._rest: ASGIApp = _starting
+        self._entry: ASGIApp = self._dispatch
+        if settings.server.allowed_origins:
+            self._entry = CORSMiddleware(
+                self._dispatch,
+                allow_origins=settings.server.allowed_origins,
+                allow_methods=("GET", "HEAD", "POST"),
+                allow_headers=CORS_REQUEST_HEADERS,
+                allow_credentials=True,
+                expose_headers=CORS_EXPOSED_HEADERS,
+            )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or the lifespan of the process."""
+        if scope["type"] == "http":
+            scope["request_id"] = self._next_request_id()
+            await self._entry(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"].startswith(TRPC_PREFIX):
+            await self._trpc(scope, receive, send)
+        else:
+            await self._logged(scope, receive, send)
+
+    async def _logged(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Run a REST handler; name its request in the answer and write its line."""
+        started = time.perf_counter()
+        status = size = 0
+
+        async def observe(message: Message) -> None:
+            nonlocal status, size
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message["headers"], (b"x-request-id", scope["request_id"].encode())]
+            else:
+                size += len(message.get("body", b""))
+            await send(message)
+
+        try:
+            await self._rest(scope, receive, observe)
+        finally:
+            if self._log is not None:
+                route = scope["route"].path if "route" in scope else scope["path"]
+                self._log.record(scope["method"], route, status or CLIENT_CLOSED, started, size, scope["request_id"])
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._open()
+        except ServiceError as error:
+            await send({"type": "lifespan.startup.failed", "message": error.message})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if self._store is not None:
+            await self._store.aclose()
+        if self._log is not None:
+            self._log.flush()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _open(self) -> None:
+        settings = self._settings
+        store = await open_store(
+            database_url=settings.database.url,
+            directory=settings.upload.directory,
+            busy_timeout_s=settings.database.busy_timeout_seconds,
+            credential_cache_s=settings.auth.session_cache_seconds,
+        )
+        self._store = store
+        trusted = (settings.server.base_url, *settings.server.allowed_origins)
+        authenticator = Authenticator(store.credentials, settings.auth.session_cookie, trusted)
+        self._trpc = TrpcEndpoint(
+            TRPC_PREFIX,
+            self._procedures,
+            store.attachments,
+            authenticator,
+            Rules(max_batch_size=settings.server.max_batch_size, method_override=settings.server.method_override),
+            Limits(
+                max_body_bytes=settings.server.max_body_bytes,
+                body_idle_s=settings.upload.idle_timeout_seconds,
+                stacks=settings.server.development,
+            ),
+            self._log,
+        )
+        policy = api_a(settings.upload.max_file_size_mb * MEBIBYTE, settings.upload.max_image_size_mb * MEBIBYTE)
+        routes = [
+            *attachment_routes(
+                store.attachments,
+                authenticator.required,
+                policy,
+                base_url=settings.server.base_url,
+                idle_timeout_s=settings.upload.idle_timeout_seconds,
+            ),
+            *health_routes(store.check, READY_TIMEOUT_S),
+        ]
+        self._rest = Router(routes, redirect_slashes=False, default=not_found)
+
+
+async def _starting(scope: Scope, receive: Receive, send: Send) -> None:
+    raise RuntimeError("a request came before the lifespan had started")

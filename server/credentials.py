@@ -1,0 +1,73 @@
+"""From the headers of a request to the principal who asks: session cookie, or `Authorization: Bearer` with an API key.
+
+A browser sends cookies with requests that other sites made it send, so an unsafe request that a cookie authenticates must come
+from this origin or an allowed one (Fetch Metadata, then `Origin`; the algorithm is that of Go's net/http CrossOriginProtection).
+A request with neither header is not a browser's. API keys are never sent unasked, so they need no such check.
+"""
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from starlette.types import Scope
+
+from procedures.middleware import AUTHENTICATION_REQUIRED
+from schemas import Code, Principal, ServiceError
+from storage import Credentials
+
+Authenticate = Callable[[Scope], Awaitable[Principal]]
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
+_BEARER = b"bearer "
+
+
+class Authenticator:
+    """Recognises callers. An API key is preferred to a cookie: it is what the client chose to send."""
+
+    def __init__(self, credentials: Credentials, cookie: str, trusted_origins: Iterable[str]) -> None:
+        self._credentials = credentials
+        self._cookie = cookie.encode("latin-1")
+        self._trusted = frozenset(origin.encode("latin-1") for origin in trusted_origins)
+
+    async def principal(self, method: str, headers: Mapping[bytes, bytes]) -> Principal | None:
+        """Who asks; None if the request bears no credential that is known.
+
+        Raises FORBIDDEN for a cross-site request that only a cookie authenticates, SERVICE_UNAVAILABLE.
+        """
+        authorization = headers.get(b"authorization")
+        if authorization is not None and authorization[:7].lower() == _BEARER:
+            return await self._credentials.key_principal(authorization[7:].strip().decode("latin-1"))
+        cookies = headers.get(b"cookie")
+        if cookies is None:
+            return None
+        token = cookie_value(cookies, self._cookie)
+        if token is None:
+            return None
+        principal = await self._credentials.session_principal(token)
+        if principal is not None and method not in _SAFE_METHODS and self._is_cross_site(headers):
+            message = "cross-site request refused: its origin is neither this server's nor in server.allowed_origins"
+            raise ServiceError(Code.FORBIDDEN, message)
+        return principal
+
+    async def required(self, scope: Scope) -> Principal:
+        """Who asks. Raises UNAUTHORIZED when that is not known, and as `principal` does."""
+        principal = await self.principal(scope["method"], dict(scope["headers"]))
+        if principal is None:
+            raise ServiceError(Code.UNAUTHORIZED, AUTHENTICATION_REQUIRED)
+        return principal
+
+    def _is_cross_site(self, headers: Mapping[bytes, bytes]) -> bool:
+        origin = headers.get(b"origin")
+        if origin is not None and origin in self._trusted:
+            return False
+        site = headers.get(b"sec-fetch-site")
+        if site is not None:
+            return site not in (b"same-origin", b"none")
+        # A browser from before Fetch Metadata: the origin's host is this server's as the browser sees it.
+        return origin is not None and origin.partition(b"://")[2] != headers.get(b"host")
+
+
+def cookie_value(cookies: bytes, name: bytes) -> str | None:
+    """The value of the first cookie of that name in a `Cookie` header (RFC 6265, 4.2.1); None if there is none."""
+    for pair in cookies.split(b";"):
+        key, equals, value = pair.partition(b"=")
+        if equals and key.strip() == name:
+            return value.strip(b' \t"').decode("latin-1")
+    return None

@@ -1,0 +1,203 @@
+"""tRPC over HTTP, reading: what a request asks for, before anything runs. Pure: bytes in, values or ServiceError out.
+
+The order of the checks is that of `resolveResponse` and `getRequestInfo` in `@trpc/server` 11.25: escapes in the path, content
+type, batch size, mixed kinds, `connectionParams`, JSONL without batch. Those fail the request as a whole. What concerns one
+call (unknown path, wrong method, its input) is that call's outcome: `check_method` and `Inputs`.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from procedures import Kind, Procedure, no_procedure
+from schemas import Code, ServiceError
+from server.trpc.jsontext import read_json
+from server.trpc.superjson import deserialize
+
+JSON = b"application/json"
+JSONL = b"application/jsonl"
+FORM_DATA = b"multipart/form-data"
+OCTET_STREAM = b"application/octet-stream"
+
+Headers = Mapping[bytes, bytes]
+Find = Callable[[str], Procedure | None]
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What the operator set for the endpoint; the defaults are those of the settings."""
+
+    max_batch_size: int = 100
+    method_override: bool = True
+
+
+class Request(msgspec.Struct, frozen=True):
+    """What one HTTP request asks for: its calls as (path, procedure or None), and the still encoded `input` parameter."""
+
+    method: str
+    is_batch: bool
+    calls: list[tuple[str, Procedure | None]]
+    query_input: bytes | None
+
+
+def parse_request(method: str, path: bytes, query: bytes, headers: Headers, find: Find, rules: Rules) -> Request:
+    """The calls of a request; `path` and `query` are raw, the path without the endpoint's prefix. HEAD never comes here.
+
+    Raises ServiceError when the request fails as a whole.
+    """
+    decoded = _decode_path(path)
+    content_type = headers.get(b"content-type")
+    if content_type is not None:
+        content_type = content_type.split(b";", 1)[0].strip().lower()
+    if content_type != JSON and (method != "GET" or content_type in (FORM_DATA, OCTET_STREAM)):
+        raise _unreadable(method, content_type, headers)
+    parameters = parse_query(query)
+    if parameters.get(b"batch") != b"1":
+        calls = [(decoded, find(decoded))]
+        is_batch = False
+    else:
+        calls = _batch(decoded, find, rules)
+        is_batch = True
+    if b"connectionParams" in parameters:
+        _check_connection_params(_decode_value(parameters[b"connectionParams"]))
+    if wants_jsonl(headers):
+        _refuse_jsonl(is_batch)
+    return Request(method, is_batch, calls, parameters.get(b"input"))
+
+
+def _decode_path(path: bytes) -> str:
+    """The path with its escapes decoded as decodeURIComponent does: bad escapes and bad UTF-8 are errors, `+` is itself."""
+    if b"%" not in path:
+        return path.decode("latin-1")
+    decoded = unquote_to_bytes(path)
+    # unquote_to_bytes leaves what is no escape; then fewer escapes were decoded than there are percent signs.
+    if len(path) - len(decoded) == 2 * path.count(b"%"):
+        try:
+            return decoded.decode()
+        except UnicodeDecodeError:
+            pass
+    raise ServiceError(Code.BAD_REQUEST, f'Invalid URL-encoding in path "{path.decode("latin-1")}"')
+
+
+def _unreadable(method: str, content_type: bytes | None, headers: Headers) -> ServiceError:
+    """The error for a content type that procedures cannot be called with."""
+    if content_type in (FORM_DATA, OCTET_STREAM) and method != "POST":
+        message = f"Only POST requests are supported for {content_type.decode()} requests"
+        return ServiceError(Code.METHOD_NOT_SUPPORTED, message)
+    if content_type is None:
+        return ServiceError(Code.UNSUPPORTED_MEDIA_TYPE, "Missing content-type header")
+    sent = headers[b"content-type"].decode("latin-1")
+    return ServiceError(Code.UNSUPPORTED_MEDIA_TYPE, f'Unsupported content-type "{sent}')
+
+
+def _batch(path: str, find: Find, rules: Rules) -> list[tuple[str, Procedure | None]]:
+    if path.count(",") >= rules.max_batch_size:
+        raise ServiceError(Code.BAD_REQUEST, "Batch call exceeds maximum size")
+    calls = [(part, find(part)) for part in path.split(",")]
+    kinds: dict[Kind, None] = {procedure.kind: None for _, procedure in calls if procedure is not None}
+    if len(kinds) > 1:
+        raise ServiceError(Code.BAD_REQUEST, f"Cannot mix procedure types in call: {', '.join(kinds)}")
+    return calls
+
+
+def parse_query(query: bytes) -> dict[bytes, bytes]:
+    """The parameters of a query string by decoded name, their values still encoded; the first of equal names counts.
+
+    As URLSearchParams reads it: `&` separates, `;` does not, an empty part is nothing.
+    """
+    parameters: dict[bytes, bytes] = {}
+    for part in query.split(b"&"):
+        name, _, value = part.partition(b"=")
+        if b"%" in name or b"+" in name:
+            name = unquote_to_bytes(name.replace(b"+", b" "))
+        if part:
+            parameters.setdefault(name, value)
+    return parameters
+
+
+def _decode_value(value: bytes) -> bytes:
+    """A parameter's value: `+` is a space, escapes are decoded once, a stray `%` stays."""
+    return unquote_to_bytes(value.replace(b"+", b" "))
+
+
+def wants_jsonl(headers: Headers) -> bool:
+    """Whether the client asks for JSON lines: `trpc-accept` decides if it is there, else an exact token of `accept`."""
+    chosen = headers.get(b"trpc-accept")
+    if chosen is not None:
+        return chosen == JSONL
+    accept = headers.get(b"accept")
+    return accept is not None and JSONL in accept and any(token.strip() == JSONL for token in accept.split(b","))
+
+
+def _refuse_jsonl(is_batch: bool) -> None:
+    if not is_batch:
+        raise ServiceError(Code.BAD_REQUEST, "Streaming requests must be batched (you can do a batch of 1)")
+
+
+def _check_connection_params(text: bytes) -> None:
+    """What tRPC requires of `connectionParams`: null or an object of strings. Nothing here uses them, but wrong ones fail."""
+    try:
+        parsed = read_json(text)
+    except ServiceError as error:
+        raise ServiceError(Code.PARSE_ERROR, "Not JSON-parsable query params") from error
+    strings = isinstance(parsed, dict) and all(isinstance(value, str) for value in parsed.values())
+    if parsed is not None and not strings:
+        raise ServiceError(Code.PARSE_ERROR, "Invalid connection params shape")
+
+
+def accepted_methods(kind: Kind, rules: Rules) -> str:
+    """The methods that a procedure of that kind answers, as the `allow` header of a 405 lists them."""
+    if kind == "mutation":
+        return "POST"
+    return "GET, POST" if rules.method_override else "GET"
+
+
+def check_call(method: str, path: str, procedure: Procedure | None, rules: Rules) -> Procedure:
+    """The procedure, if there is one and it may be called with that method. Raises NOT_FOUND, METHOD_NOT_SUPPORTED."""
+    if procedure is None:
+        raise no_procedure(path)
+    if method == "GET" and procedure.kind == "query":
+        return procedure
+    if method == "POST" and (procedure.kind == "mutation" or rules.method_override):
+        return procedure
+    message = f'Unsupported {method}-request to {procedure.kind} procedure at path "{path}"'
+    raise ServiceError(Code.METHOD_NOT_SUPPORTED, message)
+
+
+class Inputs:
+    """The inputs of a request's calls, decoded when the first call asks for its own, which is after authentication.
+
+    `text` is the JSON text, or the error that kept it from being read; then every call that asks gets that error.
+    """
+
+    def __init__(self, text: bytes | ServiceError, is_batch: bool, count: int) -> None:
+        self._text = text
+        self._is_batch = is_batch
+        self._count = count
+        self._inputs: dict[int, Any] | None = None
+
+    def of(self, index: int) -> Any:
+        """The input of the call at that index; UNSET if it has none. Raises BAD_REQUEST."""
+        if self._inputs is None:
+            if isinstance(self._text, ServiceError):
+                raise self._text
+            self._inputs = self._read(self._text)
+        return self._inputs.get(index, msgspec.UNSET)
+
+    def _read(self, text: bytes) -> dict[int, Any]:
+        if not text:
+            return {}
+        parsed = read_json(text)
+        if not self._is_batch:
+            return {0: deserialize(parsed)}
+        if not isinstance(parsed, dict):
+            raise ServiceError(Code.BAD_REQUEST, '"input" needs to be an object when doing a batch call')
+        keys = ((index, str(index)) for index in range(self._count))
+        return {index: deserialize(parsed[key]) for index, key in keys if key in parsed}
+
+
+def query_inputs(request: Request) -> Inputs:
+    """The inputs of a GET request, which come from the query string."""
+    value = request.query_input
+    return Inputs(_decode_value(value) if value else b"", request.is_batch, len(request.calls))

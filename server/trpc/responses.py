@@ -1,0 +1,81 @@
+"""tRPC over HTTP, writing: outcomes in, status and bytes out. Pure.
+
+An outcome is the encoded data of a result, `{"json":…}`, or the error. Results are encoded once, where the output type is known,
+and joined into their envelope as bytes.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from procedures import Procedure
+from schemas import Code, ServiceError
+from server.trpc.superjson import is_plain, serialize
+
+Outcome = bytes | ServiceError
+MIXED = 207  # the status of a batch whose calls differ in theirs
+
+_encode = msgspec.json.Encoder(decimal_format="number").encode
+
+
+def encoder(procedure: Procedure) -> Callable[[Any], bytes]:
+    """What encodes the outputs of a procedure as superjson: without a walk over the value if its type needs no annotations."""
+    return _encode_plain if is_plain(procedure.output_type) else _encode_annotated
+
+
+def _encode_plain(output: Any) -> bytes:
+    return b'{"json":' + _encode(output) + b"}"
+
+
+def _encode_annotated(output: Any) -> bytes:
+    value, meta = serialize(output)
+    return _encode({"json": value} if meta is None else {"json": value, "meta": meta})
+
+
+def internal(cause: Exception) -> ServiceError:
+    """What a client is told of an unexpected exception: that there was one, and nothing more."""
+    error = ServiceError(Code.INTERNAL_SERVER_ERROR, "Internal server error")
+    error.__cause__ = cause
+    return error
+
+
+def render_error(error: ServiceError, path: str | None, stack: str | None = None) -> bytes:
+    """The envelope of an error, wrapped by superjson. A failure of the whole request has no path; `stack` is for development."""
+    data: dict[str, object] = {"code": error.code.name, "httpStatus": error.code.http_status}
+    if stack is not None:
+        data["stack"] = stack
+    if path is not None:
+        data["path"] = path
+    if error.reason is not None:
+        data["reason"] = error.reason
+    shape = {"message": error.message, "code": error.code.number, "data": data}
+    try:
+        return _encode({"error": {"json": shape}})
+    except UnicodeEncodeError:  # a lone surrogate, which a client put into what the message or path repeats
+        clean = {
+            "message": _printable(error.message),
+            "code": error.code.number,
+            "data": {**data, "path": _printable(path or "")},
+        }
+        return _encode({"error": {"json": clean}})
+
+
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+def render_result(data: bytes) -> bytes:
+    """The envelope of a result."""
+    return b'{"result":{"data":' + data + b"}}"
+
+
+def render_batch(envelopes: Sequence[bytes]) -> bytes:
+    """A batch: also a batch of one is an array."""
+    return b"[" + b",".join(envelopes) + b"]"
+
+
+def status_of(outcomes: Sequence[Outcome]) -> int:
+    """The common status of the calls, or 207 if they differ."""
+    statuses = {200 if isinstance(outcome, bytes) else outcome.code.http_status for outcome in outcomes}
+    return statuses.pop() if len(statuses) == 1 else MIXED

@@ -1,0 +1,226 @@
+"""The tRPC endpoint as an ASGI application: moves bytes between the socket and the pure core in `server/trpc/`.
+
+On the path of every call, so it speaks raw ASGI and does at start what can be done at start. The calls of a batch run side by
+side; the failure of one is that call's outcome.
+"""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Coroutine, Mapping
+
+import msgspec
+from starlette.types import Receive, Scope, Send
+
+from procedures import Call, Context, Procedures
+from schemas import ClientDisconnected, Code, ServiceError
+from server.credentials import Authenticator
+from server.log import RequestLog, log_exception
+from server.trpc import requests, responses
+from server.trpc.requests import Inputs, Request, Rules
+from server.trpc.responses import Outcome
+from storage import Attachments
+
+_CONTENT_TYPE = (b"content-type", b"application/json")
+_VARY = (b"vary", b"trpc-accept, accept")
+_CLOSE = (b"connection", b"close")
+_NO_CONTENT = 204
+_ROUTE = "trpc"  # what the log calls a request that failed before its procedures were known
+
+Headers = Mapping[bytes, bytes]
+Extra = tuple[tuple[bytes, bytes], ...]  # headers of an answer beside the constant ones
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What bounds a request: bytes of the body, seconds between two pieces of it; `stacks` puts stacks into errors."""
+
+    max_body_bytes: int
+    body_idle_s: float
+    stacks: bool
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What goes back; `route` is what the log calls the request."""
+
+    status: int
+    body: bytes
+    route: str = _ROUTE
+    headers: Extra = ()
+
+
+class TrpcEndpoint:
+    """Answers everything below `prefix`. Built once, when the store is open."""
+
+    def __init__(
+        self,
+        prefix: str,
+        procedures: Procedures,
+        attachments: Attachments,
+        authenticator: Authenticator,
+        rules: Rules,
+        limits: Limits,
+        log: RequestLog | None,
+    ) -> None:
+        self._prefix_length = len(prefix)
+        self._find = procedures.get
+        self._encoders = {procedure.path: responses.encoder(procedure) for procedure in procedures}
+        self._attachments = attachments
+        self._principal = authenticator.principal
+        self._rules = rules
+        self._limits = limits
+        self._log = log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request; `scope["request_id"]` names it in the log and in the answer."""
+        started = time.perf_counter()
+        request_id: str = scope["request_id"]
+        method: str = scope["method"]
+        if method == "HEAD":  # a look whether the server is there; tRPC answers it before anything else
+            answer = Answer(_NO_CONTENT, b"")
+            await send(
+                {"type": "http.response.start", "status": _NO_CONTENT, "headers": [(b"x-request-id", request_id.encode())]}
+            )
+        else:
+            try:
+                answer = await self._answer(method, scope, receive, request_id)
+            except ClientDisconnected as gone:
+                self._record(method, Answer(gone.code.http_status, b""), started, request_id)
+                return
+            length = str(len(answer.body)).encode()
+            headers = [
+                _CONTENT_TYPE,
+                _VARY,
+                (b"content-length", length),
+                (b"x-request-id", request_id.encode()),
+                *answer.headers,
+            ]
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+        await send({"type": "http.response.body", "body": answer.body})
+        self._record(method, answer, started, request_id)
+
+    def _record(self, method: str, answer: Answer, started: float, request_id: str) -> None:
+        if self._log is not None:
+            self._log.record(method, answer.route, answer.status, started, len(answer.body), request_id)
+
+    async def _answer(self, method: str, scope: Scope, receive: Receive, request_id: str) -> Answer:
+        headers: Headers = dict(scope["headers"])
+        path: bytes = scope["raw_path"][self._prefix_length :]
+        try:
+            request = requests.parse_request(
+                method, path.removesuffix(b"/"), scope["query_string"], headers, self._find, self._rules
+            )
+        except ServiceError as error:
+            return Answer(error.code.http_status, responses.render_error(error, None, self._stack(error)))
+        context = await self._context(method, headers, request_id)
+        extra: Extra = ()
+        if method == "GET":
+            inputs = requests.query_inputs(request)
+        else:
+            inputs, extra = await self._read_inputs(request, headers, receive)
+        if not request.is_batch:
+            outcome = await self._outcome(request, 0, inputs, context, request_id)
+            return self._single(request, outcome, extra)
+        calls = (self._outcome(request, index, inputs, context, request_id) for index in range(len(request.calls)))
+        return self._batch(request, await _side_by_side(*calls), extra)
+
+    async def _context(self, method: str, headers: Headers, request_id: str) -> Context | ServiceError:
+        """The context, or the error that each call fails with once its procedure and method are known to be right."""
+        try:
+            return Context(self._attachments, await self._principal(method, headers))
+        except ServiceError as error:
+            return error
+        except Exception as error:
+            log_exception(error, route=_ROUTE, request_id=request_id)
+            return responses.internal(error)
+
+    async def _outcome(
+        self, request: Request, index: int, inputs: Inputs, context: Context | ServiceError, request_id: str
+    ) -> Outcome:
+        """Run one call to its end; never raises."""
+        path, procedure = request.calls[index]
+
+        async def read_input() -> object:
+            return inputs.of(index)
+
+        try:
+            found = requests.check_call(request.method, path, procedure, self._rules)
+            if isinstance(context, ServiceError):
+                return context
+            output = await found.run(Call(path, found.kind, context, read_input, found.meta))
+            return self._encoders[path](output)
+        except ServiceError as error:
+            return error
+        except Exception as error:
+            log_exception(error, route=path, request_id=request_id)
+            return responses.internal(error)
+
+    async def _read_inputs(self, request: Request, headers: Headers, receive: Receive) -> tuple[Inputs, Extra]:
+        """The inputs from the body, and the header that a body left unread needs: the connection cannot go on."""
+        text = await self._read_body(headers, receive)
+        extra = (_CLOSE,) if isinstance(text, ServiceError) else ()
+        return Inputs(text, request.is_batch, len(request.calls)), extra
+
+    async def _read_body(self, headers: Headers, receive: Receive) -> bytes | ServiceError:
+        """The whole body, or the error of one that is too large or too slow. Raises ClientDisconnected."""
+        limit = self._limits.max_body_bytes
+        too_large = ServiceError(Code.PAYLOAD_TOO_LARGE, f"the body exceeds {limit} bytes (server.max_body_bytes)")
+        declared = headers.get(b"content-length", b"0")
+        if not declared.isdigit() or int(declared[:20]) > limit:
+            return too_large
+        pieces: list[bytes] = []
+        size = 0
+        while True:
+            try:
+                async with asyncio.timeout(self._limits.body_idle_s):
+                    message = await receive()
+            except TimeoutError:
+                return ServiceError(Code.TIMEOUT, f"the body stopped coming for {self._limits.body_idle_s:g} s")
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            pieces.append(message.get("body", b""))
+            size += len(pieces[-1])
+            if size > limit:
+                return too_large
+            if not message.get("more_body", False):
+                return b"".join(pieces)
+
+    def _single(self, request: Request, outcome: Outcome, extra: Extra) -> Answer:
+        path = request.calls[0][0]
+        if isinstance(outcome, bytes):
+            return Answer(200, responses.render_result(outcome), path, extra)
+        body = responses.render_error(outcome, path, self._stack(outcome))
+        return Answer(outcome.code.http_status, body, path, (*extra, *self._allow(request, [outcome])))
+
+    def _batch(self, request: Request, outcomes: list[Outcome], extra: Extra) -> Answer:
+        paths = [path for path, _ in request.calls]
+        envelopes = [
+            responses.render_result(outcome)
+            if isinstance(outcome, bytes)
+            else responses.render_error(outcome, path, self._stack(outcome))
+            for path, outcome in zip(paths, outcomes, strict=True)
+        ]
+        status = responses.status_of(outcomes)
+        headers = extra if status == 200 else (*extra, *self._allow(request, outcomes))
+        return Answer(status, responses.render_batch(envelopes), ",".join(paths), headers)
+
+    def _allow(self, request: Request, outcomes: list[Outcome]) -> Extra:
+        """The `allow` header of a 405 (RFC 9110, 15.5.6): what the last call with a wrong method would accept."""
+        methods = b""
+        for (_, procedure), outcome in zip(request.calls, outcomes, strict=True):
+            if procedure is None or isinstance(outcome, bytes) or outcome.code is not Code.METHOD_NOT_SUPPORTED:
+                continue
+            methods = requests.accepted_methods(procedure.kind, self._rules).encode()
+        return ((b"allow", methods),) if methods else ()
+
+    def _stack(self, error: ServiceError) -> str | None:
+        """The stack for `data.stack`, in development; of an unexpected exception the exception's own."""
+        return "".join(traceback.format_exception(error)) if self._limits.stacks else None
+
+
+async def _side_by_side(*calls: Coroutine[object, object, Outcome]) -> list[Outcome]:
+    """The outcomes of calls that run at once, in order. A call never raises, so no sibling is ever cancelled."""
+    if len(calls) == 1:
+        return [await calls[0]]
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(call) for call in calls]
+    return [task.result() for task in tasks]
