@@ -87,7 +87,9 @@ class Procedure(msgspec.Struct, frozen=True):
     run: Next
 
 
-class _Declared(msgspec.Struct, frozen=True):
+class Declaration(msgspec.Struct, frozen=True):
+    """A procedure as it was declared, before `freeze` makes one of it."""
+
     kind: Kind
     base: Base
     function: Function
@@ -97,7 +99,7 @@ class Router:
     """Procedures and other routers, by name. Declare at import time, `freeze` at start."""
 
     def __init__(self) -> None:
-        self._declared: dict[str, _Declared] = {}
+        self.declarations: dict[str, Declaration] = {}
 
     def query(self, base: Base = procedure, *, name: str | None = None) -> Callable[[F], F]:
         """Declare the decorated async function as a query, named after it unless `name` is given."""
@@ -109,28 +111,28 @@ class Router:
 
     def _declare(self, kind: Kind, base: Base, name: str | None) -> Callable[[F], F]:
         def declare(function: F) -> F:
-            self._add(name or function.__name__.rstrip("_"), _Declared(kind, base, function))
+            self._add(name or function.__name__.rstrip("_"), Declaration(kind, base, function))
             return function
 
         return declare
 
     def mount(self, prefix: str, router: "Router") -> None:
         """Take all of another router's procedures under `prefix.`."""
-        for path, declared in router._declared.items():
+        for path, declared in router.declarations.items():
             self._add(f"{prefix}.{path}", declared)
 
     def merge(self, router: "Router") -> None:
         """Take all of another router's procedures under the names they have."""
-        for path, declared in router._declared.items():
+        for path, declared in router.declarations.items():
             self._add(path, declared)
 
-    def _add(self, path: str, declared: _Declared) -> None:
-        if path in self._declared:
+    def _add(self, path: str, declared: Declaration) -> None:
+        if path in self.declarations:
             raise TypeError(f"two procedures are declared at {path!r}")
         for part in path.split("."):
             if not _NAME.match(part) or part in _RESERVED:
                 raise TypeError(f"{part!r} in {path!r} cannot be a procedure's name: a client could not write it")
-        self._declared[path] = declared
+        self.declarations[path] = declared
 
     def freeze(self, *, check_outputs: bool = False) -> "Procedures":
         """The immutable map. With `check_outputs` every output is validated against its annotation (for development).
@@ -138,11 +140,11 @@ class Router:
         Raises TypeError with a sentence for a missing annotation, a type that cannot be decoded, a function that is not
         async, and a path that is both a procedure and a router.
         """
-        for path in self._declared:
-            for other in self._declared:
+        for path in self.declarations:
+            for other in self.declarations:
                 if other.startswith(f"{path}."):
                     raise TypeError(f"{path!r} is both a procedure and the router of {other!r}")
-        return Procedures({path: _build(path, declared, check_outputs) for path, declared in self._declared.items()})
+        return Procedures({path: _build(path, declared, check_outputs) for path, declared in self.declarations.items()})
 
 
 class Procedures:
@@ -181,7 +183,7 @@ def no_procedure(path: str) -> ServiceError:
     return ServiceError(Code.NOT_FOUND, f'No procedure found on path "{path}"')
 
 
-def _build(path: str, declared: _Declared, check_outputs: bool) -> Procedure:
+def _build(path: str, declared: Declaration, check_outputs: bool) -> Procedure:
     input_type, output_type = _types(path, declared.function)
     innermost = _resolver(declared.function, input_type, output_type if check_outputs else None)
     return Procedure(
@@ -220,8 +222,8 @@ def _resolver(function: Function, input_type: Any, checked_output: Any) -> Next:
     decode = _decoder(input_type)
 
     async def run(call: Call) -> Any:
-        input = decode(await call.read_input())
-        output = await (function(call.ctx, input) if takes_input else function(call.ctx))
+        value = decode(await call.read_input())
+        output = await (function(call.ctx, value) if takes_input else function(call.ctx))
         if checked_output is not None:
             _check_output(call.path, output, checked_output)
         return output
@@ -232,7 +234,7 @@ def _resolver(function: Function, input_type: Any, checked_output: Any) -> Next:
 def _decoder(input_type: Any) -> Callable[[Any], Any]:
     """What turns a raw input into a value of the type. Undefined is None to every type that has no place for undefined."""
     if input_type is None:
-        return lambda raw: None
+        return lambda _: None
     convert = msgspec.convert
     try:
         undefined = convert(msgspec.UNSET, input_type)

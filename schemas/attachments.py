@@ -1,4 +1,7 @@
-"""The attachment as clients see it (API A). Member names are those of the wire; times are ISO 8601 UTC with three decimals and `Z`."""
+"""The attachment as clients see it (API A).
+
+Member names are those of the wire; times are ISO 8601 UTC with exactly three decimals and `Z`.
+"""
 
 from typing import Annotated
 

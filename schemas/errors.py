@@ -64,7 +64,7 @@ class ServiceError(Exception):
         self.reason = reason
 
 
-class ClientDisconnected(ServiceError):
+class ClientDisconnected(ServiceError):  # noqa: N818 (it says what happened; that it is an error its base says)
     """The client went away before its request was read whole: logged at info, never a 500."""
 
     def __init__(self) -> None:

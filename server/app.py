@@ -1,4 +1,7 @@
-"""The wiring: from settings to an ASGI application. Everything that holds a resource is opened at start-up and closed in reverse."""
+"""The wiring: from settings to an ASGI application.
+
+Everything that holds a resource is opened at start-up and closed in reverse.
+"""
 
 import itertools
 import secrets
@@ -160,5 +163,5 @@ class App:
         self._rest = Router(routes, redirect_slashes=False, default=not_found)
 
 
-async def _starting(scope: Scope, receive: Receive, send: Send) -> None:
+async def _starting(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise RuntimeError("a request came before the lifespan had started")

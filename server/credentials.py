@@ -1,8 +1,8 @@
 """From the headers of a request to the principal who asks: session cookie, or `Authorization: Bearer` with an API key.
 
-A browser sends cookies with requests that other sites made it send, so an unsafe request that a cookie authenticates must come
-from this origin or an allowed one (Fetch Metadata, then `Origin`; the algorithm is that of Go's net/http CrossOriginProtection).
-A request with neither header is not a browser's. API keys are never sent unasked, so they need no such check.
+A browser sends cookies with requests that other sites made it send, so an unsafe request that a cookie authenticates must
+come from this origin or an allowed one (Fetch Metadata, then `Origin`, as Go's net/http.CrossOriginProtection decides). A
+request with neither header is not a browser's. API keys are never sent unasked, so they need no such check.
 """
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping

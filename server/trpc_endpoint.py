@@ -25,6 +25,7 @@ _CONTENT_TYPE = (b"content-type", b"application/json")
 _VARY = (b"vary", b"trpc-accept, accept")
 _CLOSE = (b"connection", b"close")
 _NO_CONTENT = 204
+_SERVER_ERROR = 500  # from here on it is our failure, and somebody must look
 _ROUTE = "trpc"  # what the log calls a request that failed before its procedures were known
 
 Headers = Mapping[bytes, bytes]
@@ -129,7 +130,7 @@ class TrpcEndpoint:
             return Context(self._attachments, await self._principal(method, headers))
         except ServiceError as error:
             return error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (the edge: logged once, the client learns nothing of it)
             log_exception(error, route=_ROUTE, request_id=request_id)
             return responses.internal(error)
 
@@ -149,8 +150,10 @@ class TrpcEndpoint:
             output = await found.run(Call(path, found.kind, context, read_input, found.meta))
             return self._encoders[path](output)
         except ServiceError as error:
+            if error.code.http_status >= _SERVER_ERROR:
+                log_exception(error, route=path, request_id=request_id)
             return error
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (the edge: logged once, the client learns nothing of it)
             log_exception(error, route=path, request_id=request_id)
             return responses.internal(error)
 

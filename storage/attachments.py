@@ -4,6 +4,7 @@ It alone combines the rules (`access`, `policy`, `filenames`) with the two place
 """
 
 from types import TracebackType
+from typing import Self
 
 from msgspec import UNSET
 
@@ -28,11 +29,13 @@ class Download:
         """Exactly those bytes of the file, which must lie inside it. Raises SERVICE_UNAVAILABLE when they cannot be read."""
         return await self._reader.read(offset, length)
 
-    async def __aenter__(self) -> "Download":
+    async def __aenter__(self) -> Self:
         """Begin; costs nothing before the first read."""
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Let go of the blob."""
         self._reader.close()
 

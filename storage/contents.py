@@ -1,4 +1,4 @@
-"""What bytes are, whatever their name says: the signatures of the types that may be uploaded, and the sniffed type for messages.
+"""What bytes are, whatever their name says: signatures of the types that may be uploaded, and a sniffed type for messages.
 
 The extension is the client's claim and the content must agree with it. Signatures are from the formats' specifications:
 PNG (ISO 15948, 5.2), JPEG (T.81, B.1.1.3), GIF89a (17), WebP (RFC 9649), PDF (ISO 32000-1, 7.5.2 and its annex H.3.4.1), ZIP
@@ -80,7 +80,9 @@ def is_json(head: bytes) -> bool:
 def looks_like_html(head: bytes) -> bool:
     """Whether a browser might take it for a page (WHATWG MIME Sniffing, 7.1, in short)."""
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n\f").lower()
-    return start.startswith((b"<!doctype html", b"<html", b"<script", b"<svg", b"<head", b"<body", b"<iframe", b"<!--", b"<?xml"))
+    return start.startswith(
+        (b"<!doctype html", b"<html", b"<script", b"<svg", b"<head", b"<body", b"<iframe", b"<!--", b"<?xml")
+    )
 
 
 def describe(head: bytes) -> str:

@@ -1,5 +1,8 @@
-"""Which names a file may bear. Names are kept as the client gave them or refused, never rewritten: they are shown to people
-and sent back as a download's name, so they must be one line, one path segment, and read as they are stored."""
+"""Which names a file may bear.
+
+Names are kept as the client gave them or refused, never rewritten: they are shown to people and sent back as a download's
+name, so they must be one line, one path segment, and read as they are stored.
+"""
 
 import unicodedata
 

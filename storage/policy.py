@@ -50,7 +50,7 @@ def refused(message: str) -> ServiceError:
 
 
 def api_a(max_file_bytes: int = 25 * MEBIBYTE, max_image_bytes: int = 10 * MEBIBYTE) -> Policy:
-    """The policy of API A: PNG JPEG GIF WebP to 10 MB; PDF DOC DOCX XLS XLSX TXT, ZIP RAR, CSV JSON to 25 MB (1 MB = 1024 * 1024)."""
+    """The policy of API A: images to 10 MB, documents, archives, CSV and JSON to 25 MB (1 MB = 1024 * 1024 bytes)."""
     ooxml = "application/vnd.openxmlformats-officedocument"
     return Policy(
         {

@@ -3,6 +3,7 @@
 import sqlite3
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from schemas import Code, ServiceError
 from storage.attachments import Attachments
@@ -36,11 +37,13 @@ class Store:
         self._blobs.close()
         self._database.close()
 
-    async def __aenter__(self) -> "Store":
+    async def __aenter__(self) -> Self:
         """The store itself."""
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Close it."""
         await self.aclose()
 
@@ -61,4 +64,6 @@ async def open_store(
     except sqlite3.Error as error:
         raise ServiceError(Code.SERVICE_UNAVAILABLE, f"cannot open the database {path}: {error}") from error
     except OSError as error:
-        raise ServiceError(Code.SERVICE_UNAVAILABLE, f"cannot use the storage directory {directory}: {error.strerror}") from error
+        raise ServiceError(
+            Code.SERVICE_UNAVAILABLE, f"cannot use the storage directory {directory}: {error.strerror}"
+        ) from error

@@ -1,7 +1,7 @@
-"""One upload: bytes, then row, then reply. Every API and protocol ends in this state machine.
+r"""One upload: bytes, then row, then reply. Every API and protocol ends in this state machine.
 
     receiving --write--> receiving --commit--> stored
-        \\--any failure, or leaving without commit--> aborted (nothing is left)
+        \--any failure, or leaving without commit--> aborted (nothing is left)
 
 The bytes are read once: counted, sniffed, hashed and written as they come. The blob is durable under a fresh key before the row
 exists, so a crash leaves at most bytes without a row, which `sweep` removes.
@@ -9,12 +9,14 @@ exists, so a crash leaves at most bytes without a row, which `sweep` removes.
 
 from collections.abc import Collection
 from types import TracebackType
+from typing import Self
 
 from schemas import Code, Principal, Reason, Record, ServiceError
 from storage.blobs import Blobs
 from storage.catalog import AttachmentTable
 from storage.clock import timestamp
 from storage.contents import HEAD_BYTES, describe, is_text
+from storage.filenames import extension_of
 from storage.ids import fresh_id
 from storage.policy import FileType, refused
 
@@ -23,7 +25,7 @@ def too_large(filename: str, max_bytes: int) -> ServiceError:
     """The error of a file over its type's limit; names the limit in bytes and, where it is whole, in MB."""
     megabytes, rest = divmod(max_bytes, 1024 * 1024)
     limit = f"{max_bytes} bytes" if rest or not megabytes else f"{max_bytes} bytes ({megabytes} MB)"
-    message = f"the file exceeds the limit of {limit} for .{filename.rpartition('.')[2].lower()} files"
+    message = f"the file exceeds the limit of {limit} for .{extension_of(filename)} files"
     return ServiceError(Code.PAYLOAD_TOO_LARGE, message, reason=Reason.ATTACHMENT_TOO_LARGE)
 
 
@@ -64,8 +66,8 @@ class Upload:
     def _sniff(self) -> None:
         self._sniffed = True
         if not self._type.agrees(self._head):
-            extension = self._filename.rpartition(".")[2].lower()
-            raise refused(f"the content does not agree with .{extension} ({self._type.content_type}): it looks like {describe(self._head)}")
+            claim = f".{extension_of(self._filename)} ({self._type.content_type})"
+            raise refused(f"the content does not agree with {claim}: it looks like {describe(self._head)}")
 
     async def commit(
         self, *, conversation_id: str | None = None, ticket_id: str | None = None, digests: Collection[bytes] = ()
@@ -81,7 +83,9 @@ class Upload:
             self._sniff()
         sha256 = await self._blob.commit()
         if digests and sha256 not in digests:
-            raise ServiceError(Code.BAD_REQUEST, "the bytes do not match their digest: they changed on the way, send them again")
+            raise ServiceError(
+                Code.BAD_REQUEST, "the bytes do not match their digest: they changed on the way, send them again"
+            )
         record = Record(
             id=self._id,
             organization_id=self._principal.organization_id,
@@ -102,11 +106,13 @@ class Upload:
         await self._table.insert(record)
         return record
 
-    async def __aenter__(self) -> "Upload":
+    async def __aenter__(self) -> Self:
         """Begin."""
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Remove what was written, unless it was committed."""
         if not self._committed:
             self._blob.abort()

@@ -15,3 +15,9 @@ def attachd(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
         yield server
     if request.session.testsfailed > failed_before:
         print(f"\nlog of the shared attachd:\n{server.log.read_text()}")  # noqa: T201 (for the person who reads the failure)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """The event loop that async tests run on: asyncio, which is what the server runs on."""
+    return "asyncio"

@@ -1,7 +1,7 @@
 """tRPC over HTTP, writing: outcomes in, status and bytes out. Pure.
 
-An outcome is the encoded data of a result, `{"json":…}`, or the error. Results are encoded once, where the output type is known,
-and joined into their envelope as bytes.
+An outcome is the encoded data of a result, `{"json":…}`, or the error. Results are encoded once, where the output type is
+known, and joined into their envelope as bytes.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def encoder(procedure: Procedure) -> Callable[[Any], bytes]:
-    """What encodes the outputs of a procedure as superjson: without a walk over the value if its type needs no annotations."""
+    """What encodes the outputs of a procedure as superjson: without a walk if the type needs no annotations."""
     return _encode_plain if is_plain(procedure.output_type) else _encode_annotated
 
 
@@ -41,27 +41,22 @@ def internal(cause: Exception) -> ServiceError:
 
 
 def render_error(error: ServiceError, path: str | None, stack: str | None = None) -> bytes:
-    """The envelope of an error, wrapped by superjson. A failure of the whole request has no path; `stack` is for development."""
+    """The envelope of an error, wrapped by superjson.
+
+    A failure of the whole request has no path; `stack` is for development.
+    """
     data: dict[str, object] = {"code": error.code.name, "httpStatus": error.code.http_status}
     if stack is not None:
-        data["stack"] = stack
+        data["stack"] = _encodable(stack)
     if path is not None:
-        data["path"] = path
+        data["path"] = _encodable(path)
     if error.reason is not None:
         data["reason"] = error.reason
-    shape = {"message": error.message, "code": error.code.number, "data": data}
-    try:
-        return _encode({"error": {"json": shape}})
-    except UnicodeEncodeError:  # a lone surrogate, which a client put into what the message or path repeats
-        clean = {
-            "message": _printable(error.message),
-            "code": error.code.number,
-            "data": {**data, "path": _printable(path or "")},
-        }
-        return _encode({"error": {"json": clean}})
+    return _encode({"error": {"json": {"message": _encodable(error.message), "code": error.code.number, "data": data}}})
 
 
-def _printable(text: str) -> str:
+def _encodable(text: str) -> str:
+    """The text without lone surrogates, which a client may have put into what it repeats."""
     return text.encode("utf-8", "replace").decode()
 
 

@@ -5,4 +5,13 @@ from storage.catalog.credentials import CredentialTable, KeyInfo
 from storage.catalog.schema import migrate, schema_is_current, sqlite_path
 from storage.catalog.sqlite import Sqlite
 
-__all__ = ["PATHS_AT_ONCE", "AttachmentTable", "CredentialTable", "KeyInfo", "Sqlite", "migrate", "schema_is_current", "sqlite_path"]
+__all__ = [
+    "PATHS_AT_ONCE",
+    "AttachmentTable",
+    "CredentialTable",
+    "KeyInfo",
+    "Sqlite",
+    "migrate",
+    "schema_is_current",
+    "sqlite_path",
+]

@@ -19,14 +19,12 @@ _INSERT = (
     " sha256, storage_path, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _MARK_DELETED = "UPDATE attachments SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL"
-_INSERT_EVENT = (
-    "INSERT INTO events (kind, attachment_id, organization_id, conversation_id, created_at) VALUES (?, ?, ?, ?, ?)"
-)
+_INSERT_EVENT = "INSERT INTO events (kind, attachment_id, organization_id, conversation_id, created_at) VALUES (?, ?, ?, ?, ?)"
 _EXPIRED = f"{_RECORD} WHERE deleted_at < ? AND (deleted_at, id) > (?, ?) ORDER BY deleted_at, id LIMIT ?"
 _PURGE = "DELETE FROM attachments WHERE id = ? AND deleted_at IS NOT NULL"
 _PURGE_EVENTS = "DELETE FROM events WHERE created_at < ?"
 PATHS_AT_ONCE = 500  # one statement's text for any number of paths up to this: SQLite keeps it prepared
-_KNOWN_PATHS = f"SELECT storage_path FROM attachments WHERE storage_path IN ({', '.join('?' * PATHS_AT_ONCE)})"
+_KNOWN_PATHS = f"SELECT storage_path FROM attachments WHERE storage_path IN ({', '.join('?' * PATHS_AT_ONCE)})"  # noqa: S608 (constant)
 _PAGE = f"{_RECORD} WHERE id > ? ORDER BY id LIMIT ?"
 
 
@@ -48,7 +46,10 @@ def _record(row: tuple[str, str, str | None, str | None, str, str, str, int, byt
 
 
 class AttachmentTable:
-    """The rows of attachments, deleted ones included where a method says so. Raises SERVICE_UNAVAILABLE when the database fails."""
+    """The rows of attachments, deleted ones included where a method says so.
+
+    Every method raises SERVICE_UNAVAILABLE when the database fails.
+    """
 
     def __init__(self, database: Sqlite) -> None:
         self._database = database
@@ -62,7 +63,9 @@ class AttachmentTable:
         """The attachments of a conversation of that organization, oldest first, without the deleted ones."""
         rows = await self._database.rows_of_any_length(_LIST, (conversation_id, organization_id))
         return [
-            AttachmentItem(id=id, conversation_id=conversation, filename=name, content_type=type_, size=size, created_at=created)
+            AttachmentItem(
+                id=id, conversation_id=conversation, filename=name, content_type=type_, size=size, created_at=created
+            )
             for id, conversation, name, type_, size, created in rows
         ]
 

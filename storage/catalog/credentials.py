@@ -14,9 +14,7 @@ _INSERT_SESSION = (
 )
 _DELETE_SESSION = "DELETE FROM sessions WHERE token_hash = ?"
 _DELETE_EXPIRED = "DELETE FROM sessions WHERE expires_at <= ?"
-_INSERT_KEY = (
-    "INSERT INTO api_keys (id, secret_hash, name, organization_id, role, created_at) VALUES (?, ?, ?, ?, ?, ?)"
-)
+_INSERT_KEY = "INSERT INTO api_keys (id, secret_hash, name, organization_id, role, created_at) VALUES (?, ?, ?, ?, ?, ?)"
 _LIST_KEYS = "SELECT id, name, organization_id, role, created_at, revoked_at FROM api_keys ORDER BY created_at, id"
 _REVOKE_KEY = "UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
 

@@ -32,7 +32,7 @@ T = TypeVar("T")
 Change = Callable[[sqlite3.Connection], Any]
 
 
-def unavailable(error: sqlite3.Error) -> ServiceError:
+def unavailable() -> ServiceError:
     """What a client is told when SQLite cannot answer now: 503, which clients retry; the cause goes to the log."""
     return ServiceError(Code.SERVICE_UNAVAILABLE, "the database is not available now, try again")
 
@@ -64,7 +64,7 @@ class Sqlite:
         try:
             return self._execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
-            raise unavailable(error) from error
+            raise unavailable() from error
 
     async def rows_of_any_length(self, sql: str, parameters: Parameters) -> list[Row]:
         """All rows of a statement: at once if there are at most `INLINE_ROWS`, else from a worker thread."""
@@ -75,7 +75,7 @@ class Sqlite:
                 return found
             return await asyncio.to_thread(self._rows_apart, sql, parameters)
         except sqlite3.Error as error:
-            raise unavailable(error) from error
+            raise unavailable() from error
 
     def _rows_apart(self, sql: str, parameters: Parameters) -> list[Row]:
         with contextlib.closing(connect(self._path, self._busy_timeout_s)) as connection:
@@ -92,7 +92,7 @@ class Sqlite:
         try:
             return await asyncio.shield(asyncio.wrap_future(future))
         except sqlite3.Error as error:
-            raise unavailable(error) from error
+            raise unavailable() from error
 
     def _write_forever(self) -> None:
         while (first := self._queue.get()) is not None:
@@ -125,8 +125,7 @@ class Sqlite:
         self._writer.execute("SAVEPOINT change")
         try:
             result = change(self._writer)
-        except Exception as error:
-            # Not swallowed: it becomes the outcome of this write alone.
+        except Exception as error:  # noqa: BLE001 (not swallowed: it becomes the outcome of this write alone)
             self._writer.execute("ROLLBACK TO change")
             self._writer.execute("RELEASE change")
             return future, None, error

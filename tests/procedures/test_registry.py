@@ -180,11 +180,11 @@ async def good(ctx: Context) -> int:
     return 1
 
 
-async def no_return(ctx: Context):  # type: ignore[no-untyped-def]
+async def no_return(ctx: Context):  # type: ignore[no-untyped-def]  # noqa: ANN201 (the point)
     """Lacks its return annotation."""
 
 
-async def no_input_type(ctx: Context, input) -> int:  # type: ignore[no-untyped-def]
+async def no_input_type(ctx: Context, input) -> int:  # type: ignore[no-untyped-def]  # noqa: ANN001 (the point)
     """Lacks its input annotation."""
     return 1
 
@@ -241,7 +241,7 @@ def test_a_path_is_declared_once_and_is_not_also_a_router() -> None:
     inner = Router()
     inner.query(name="y")(good)
     router.mount("x", inner)
-    with pytest.raises(TypeError, match="'x' is both a procedure and the router of 'x.y'"):
+    with pytest.raises(TypeError, match=r"'x' is both a procedure and the router of 'x\.y'"):
         router.freeze()
 
 

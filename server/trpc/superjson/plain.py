@@ -1,7 +1,7 @@
 """Which output types never need an annotation, so that the server may encode them without a walk.
 
 `int` counts as plain: ours are sizes and counts, far below 2**53, beyond which `serialize` would write a bigint. An
-int that may be larger is declared with a bound beyond that, such as `Annotated[int, Meta(le=2**64)]`. `float` does
+int that may be larger is declared with a bound beyond that, such as `Annotated[int, Meta(le=2**62)]`. `float` does
 not, because of NaN and the infinities.
 """
 

@@ -99,7 +99,7 @@ def _read_date(match: re.Match[str]) -> dt.datetime:
     if not 1 <= day <= 31 or (hour, minute, second, millisecond) > (24, 0, 0, 0):
         raise ValueError
     # As in JavaScript, the 30th of February is the 1st or 2nd of March, and 24:00 the next midnight.
-    midnight = dt.datetime(year, month, 1, tzinfo=dt.UTC) + dt.timedelta(days=day - 1, hours=hour // 24)
+    midnight = dt.datetime(year, month, 1, tzinfo=dt.UTC) + dt.timedelta(days=day - 1 + hour // 24)
     moment = midnight.replace(hour=hour % 24, minute=minute, second=second, microsecond=millisecond * 1000)
     return moment - _read_offset(match["zone"] or "Z")
 

@@ -133,23 +133,27 @@ class _Writer:
 
 def _open(value: object, path: Path) -> _Open | None:
     """`value` ready to be written part by part; None for a leaf."""
+    out: list[object] | dict[str, object] = []
+    parts: Parts
+    annotation: object = None
     match value:
+        case dict() if all(isinstance(key, str) and not isinstance(key, Url) for key in value):
+            out, parts = {}, ((str(key), part) for key, part in value.items())
         case dict():
-            if all(isinstance(key, str) and not isinstance(key, Url) for key in value):
-                return _Open(value, path, {}, ((str(key), part) for key, part in value.items()))
-            return _Open(value, path, [], _numbered(value.items()), "map")
+            parts, annotation = _numbered(value.items()), "map"
         case list() | tuple():
-            return _Open(value, path, [], _numbered(value))
+            parts = _numbered(value)
         case set() | frozenset():
-            return _Open(value, path, [], _numbered(value), "set")
-        case ErrorValue():
-            return _Open(value, path, {}, struct_members(value), "Error")
+            parts, annotation = _numbered(value), "set"
+        case msgspec.Struct() if value.__struct_config__.array_like:
+            parts = _numbered(member for _, member in struct_members(value))
         case msgspec.Struct():
-            return _Open(value, path, [] if value.__struct_config__.array_like else {}, struct_members(value))
+            out, parts, annotation = {}, struct_members(value), "Error" if isinstance(value, ErrorValue) else None
         case _ if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            return _Open(value, path, {}, dataclass_members(value))
+            out, parts = {}, dataclass_members(value)
         case _:
             return None
+    return _Open(value, path, out, parts, annotation)
 
 
 def _numbered(parts: Iterable[object]) -> Iterator[tuple[str, object]]:
