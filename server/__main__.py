@@ -4,4 +4,4 @@ from server.cli import main
 
 # Guarded: a worker process imports this module again.
 if __name__ == "__main__":
-    main()
+    main(prog_name="attachd")

@@ -2,6 +2,7 @@
 never an argument, which the process list shows and the shell remembers.
 """
 
+import sys
 from pathlib import Path
 
 import click
@@ -38,7 +39,7 @@ def revoke_session(config: Path | None) -> None:
 
     Servers notice within auth.session_cache_seconds.
     """
-    token = click.get_text_stream("stdin").read().strip()
+    token = sys.stdin.read().strip()
     if not token:
         raise Failure("write the session's token to standard input", exit_code=2)
     if not with_store(config, lambda store, _: store.credentials.revoke_session(token)):

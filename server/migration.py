@@ -16,8 +16,11 @@ class StartError(Exception):
 
 def ensure_schema(database_url: str) -> bool:
     """Migrate unless the schema is current; whether it had to. Raises StartError."""
-    if storage.schema_is_current(database_url):
-        return False
+    try:
+        if storage.schema_is_current(database_url):
+            return False
+    except Exception as error:  # the driver's errors, which only storage/catalog may name
+        raise StartError(f"cannot read the database: {error}") from error
     # -P: a folder named `storage` in the current directory must not stand for the package.
     command = [sys.executable, "-P", "-m", "server.migration"]
     done = subprocess.run(command, input=database_url, capture_output=True, text=True, check=False)  # noqa: S603 (fixed command)

@@ -5,6 +5,7 @@ All that can fail because of the machine or the settings fails here, before uvic
 
 import asyncio
 import functools
+import os
 import signal
 import socket
 import sys
@@ -61,7 +62,9 @@ def listen(settings: Settings) -> tuple[Settings, socket.socket]:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         listening = socket.create_server(address, family=family, backlog=BACKLOG)
     except OSError as error:
-        raise StartError(f"cannot listen on {host} port {port}: {error.strerror}; choose another --host or --port") from error
+        # A name that cannot be looked up has a number that only its own text explains; socket's other texts are padded.
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno)
+        raise StartError(f"cannot listen on {host} port {port}: {reason}; choose another --host or --port") from error
     return with_port(settings, listening.getsockname()[1]), listening
 
 
