@@ -31,7 +31,7 @@ def measure_downloads(scratch: Path, plan: Plan) -> Iterator[Result]:
             targets = [
                 Target(
                     name=name,
-                    port=server.port,
+                    server=server,
                     script=write_paths(scratch / "download" / f"{name}.paths", [paths[name]]),
                     cookie=ours.cookie,
                 )

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import machine
-from benchmarks.servers import HOST
+from benchmarks.servers import HOST, Server
 
 _SCRIPT = machine.ROOT / "benchmarks" / "load.lua"
 
@@ -26,10 +26,10 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """What wrk is let loose on: a server's port and the arguments of load.lua."""
+    """What wrk is let loose on: a server and the arguments of load.lua."""
 
     name: str
-    port: int
+    server: Server
     script: tuple[str, ...]
     path: str = "/"
     cookie: str = ""
@@ -41,6 +41,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 
     requests_per_s: float
     p99_ms: float
+    busy: float  # share of its core that the server used: well below 1, the load generator or another program was the limit
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +61,11 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         """The median over the rounds of each round's 99th percentile."""
         return statistics.median(sample.p99_ms for sample in self.samples)
 
+    @property
+    def busy(self) -> float:
+        """The median over the rounds."""
+        return statistics.median(sample.busy for sample in self.samples)
+
 
 class _Summary(msgspec.Struct, frozen=True):
     requests: int
@@ -73,17 +79,23 @@ class _Summary(msgspec.Struct, frozen=True):
 def _run(target: Target, connections: int, seconds: int) -> Sample:
     headers = ["-H", f"Cookie: {target.cookie}"] if target.cookie else []
     sizes = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"]
-    url = f"http://{HOST}:{target.port}{target.path}"
+    url = f"http://{HOST}:{target.server.port}{target.path}"
     pair = machine.cores()
+    before = target.server.processor_seconds()
     with machine.on_core(pair[1] if pair else None):
         command = [machine.wrk(), *sizes, *headers, "-s", str(_SCRIPT), url, "--", *target.script]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
+    used = target.server.processor_seconds() - before
     summary = msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=_Summary)
     if summary.failed_sockets or summary.failed_statuses or summary.timeouts or not summary.requests:
         raise RuntimeError(f"{target.name}: requests failed under load: {summary}")
     if target.after_run:
         target.after_run()
-    return Sample(requests_per_s=summary.requests / summary.duration_us * 1e6, p99_ms=summary.p99_us / 1000)
+    return Sample(
+        requests_per_s=summary.requests / summary.duration_us * 1e6,
+        p99_ms=summary.p99_us / 1000,
+        busy=used / (summary.duration_us / 1e6),
+    )
 
 
 def measure(case: str, targets: Sequence[Target], connections: int, plan: Plan) -> list[Result]:
@@ -95,7 +107,7 @@ def measure(case: str, targets: Sequence[Target], connections: int, plan: Plan) 
     for number in range(plan.rounds):
         for target in targets:
             samples[target.name].append(_run(target, connections, plan.seconds))
-        rates = ", ".join(f"{name} {of[-1].requests_per_s:.0f}/s" for name, of in samples.items())
+        rates = ", ".join(f"{name} {of[-1].requests_per_s:.0f}/s ({of[-1].busy:.0%})" for name, of in samples.items())
         print(f"{case}: round {number + 1} of {plan.rounds}: {rates}", flush=True)
     return [Result(case=case, server=name, samples=of) for name, of in samples.items()]
 

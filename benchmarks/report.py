@@ -8,7 +8,7 @@ from benchmarks.bars import GROWTH_MIB, IDLE_MIB, Comparison
 from benchmarks.load import Result
 from benchmarks.memory import Memory
 
-_HEAD = ("case", "server", "requests/s", "p99 ms", "attachd is", "rounds", "bar", "")
+_HEAD = ("case", "server", "requests/s", "p99 ms", "busy", "attachd is", "rounds", "bar", "")
 _MEMORY_HEAD = ("attachd", "MiB", "bar", "")
 
 
@@ -52,9 +52,9 @@ def publish(page: Path, blocks: Mapping[str, str]) -> None:
     page.write_text(text)
 
 
-def _figures(result: Result) -> tuple[str, str]:
+def _figures(result: Result) -> tuple[str, str, str]:
     rate = result.requests_per_s
-    return (f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"), (f"{result.p99_ms:,.1f}")
+    return (f"{rate:,.0f}" if rate >= 100 else f"{rate:.1f}"), f"{result.p99_ms:,.1f}", f"{result.busy:.0%}"
 
 
 def _verdict(comparison: Comparison) -> tuple[str, str]:

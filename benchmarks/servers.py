@@ -48,6 +48,14 @@ class Server:
         """The id of the process."""
         return self._process.pid
 
+    def processor_seconds(self) -> float:
+        """How long the process has run on a core since it started, all its threads together; 0 where the system hides it."""
+        if sys.platform != "linux":
+            return 0.0
+        # proc(5): the name in parentheses may hold spaces; utime and stime are the 12th and 13th field behind it.
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def __enter__(self) -> Self:
         """Waits until the port takes connections. Raises RuntimeError, with the end of the log, when it does not."""
         deadline = time.monotonic() + _START_TIMEOUT_S

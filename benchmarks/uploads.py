@@ -32,7 +32,7 @@ def measure_uploads(case: str, scratch: Path, plan: Plan, *, fsync: bool) -> Ite
             _check(payload, ours, peers, folders)
             script = payload.write_form(scratch / case / "form")
             targets = [
-                Target(name=name, port=of.port, path="/api/upload", script=script, cookie=ours.cookie, after_run=after[name])
+                Target(name=name, server=of, path="/api/upload", script=script, cookie=ours.cookie, after_run=after[name])
                 for name, of in servers.items()
             ]
             yield from measure(f"{case} {size}", targets, CONNECTIONS[size], plan)
