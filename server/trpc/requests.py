@@ -53,12 +53,8 @@ def parse_request(method: str, path: bytes, query: bytes, headers: Headers, find
     if content_type != JSON and (method != "GET" or content_type in (FORM_DATA, OCTET_STREAM)):
         raise _unreadable(method, content_type, headers)
     parameters = parse_query(query)
-    if parameters.get(b"batch") != b"1":
-        calls = [(decoded, find(decoded))]
-        is_batch = False
-    else:
-        calls = _batch(decoded, find, rules)
-        is_batch = True
+    is_batch = _decode_value(parameters.get(b"batch", b"")) == b"1"
+    calls = _batch(decoded, find, rules) if is_batch else [(decoded, find(decoded))]
     if b"connectionParams" in parameters:
         _check_connection_params(_decode_value(parameters[b"connectionParams"]))
     if wants_jsonl(headers):
@@ -118,7 +114,7 @@ def parse_query(query: bytes) -> dict[bytes, bytes]:
 
 def _decode_value(value: bytes) -> bytes:
     """A parameter's value: `+` is a space, escapes are decoded once, a stray `%` stays."""
-    return unquote_to_bytes(value.replace(b"+", b" "))
+    return unquote_to_bytes(value.replace(b"+", b" ")) if b"%" in value or b"+" in value else value
 
 
 def wants_jsonl(headers: Headers) -> bool:
