@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Never
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 import storage
@@ -75,12 +76,14 @@ def run(settings: Settings, listening: socket.socket) -> int:
         signal.signal(number, _leave)
     config = _uvicorn_config(settings)
     log_event("serving", url=settings.server.base_url, workers=settings.server.workers)
-    if settings.server.workers == 1:
-        uvicorn.Server(config).run(sockets=[listening])
-        return 0
-    supervisor = Multiprocess(config, sockets=[listening])
-    supervisor.run()
-    return max(process.exitcode or 0 for process in supervisor.processes)
+    with listening:
+        if settings.server.workers == 1:
+            uvicorn.Server(config).run(sockets=[listening])
+            return 0
+        supervisor = Multiprocess(config, sockets=[listening])
+        supervisor.run()
+    failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
+    return STARTUP_FAILURE if failed else 0
 
 
 def serve(settings: Settings) -> int:

@@ -43,18 +43,19 @@ class Attachd:
     organization, `stranger` (admin) of another. `key` is an API key of the first, with the role of a member.
     """
 
-    def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, credentials: bool = True, **settings: str) -> None:
         self.folder = folder
         self.log = folder / "log"
         self.arguments = arguments
         self.settings = {"ATTACHD_SERVER_PORT": "0", **settings}
+        self.credentials = credentials
         self.base_url = ""
         self.organization_id, self.other_organization_id = str(uuid.uuid4()), str(uuid.uuid4())
         self.users = {name: str(uuid.uuid4()) for name in ("member", "colleague", "admin", "stranger")}
         self.tokens: dict[str, str] = {}
         self.key = ""
 
-    def start(self, *, credentials: bool = True) -> Self:
+    def start(self) -> Self:
         """Start it and wait until it is ready; the log is in the error if it does not come up."""
         begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
@@ -73,7 +74,7 @@ class Attachd:
                 self.process.kill()
                 raise AssertionError(f"attachd did not come up:\n{self.log.read_text()}")
             time.sleep(0.02)
-        if credentials:
+        if self.credentials:
             self._create_credentials()
         return self
 
@@ -125,18 +126,15 @@ class Attachd:
         """The exit code after SIGTERM."""
         self.process.terminate()
         try:
-            code = self.process.wait(STOP_TIMEOUT_S)
+            return self.process.wait(STOP_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise AssertionError(f"attachd did not stop:\n{self.log.read_text()}") from None
-        finally:
-            if self.process.stdout is not None:
-                self.process.stdout.close()
-        return code
 
     def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
-        if self.process.returncode is None:
-            self.stop()
+        with self.process:  # closes its output and waits
+            if self.process.poll() is None:
+                self.stop()

@@ -1,0 +1,239 @@
+"""A serving process: the demo and its curl lines, signals, workers, memory."""
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.running import Attachd, environment
+
+CONVERSATION = "0191c2b0-0000-7000-8000-000000000003"
+
+
+def paste(command: str, folder: Path) -> str:
+    """What the printed command answers, run by bash as it stands."""
+    done = subprocess.run(
+        ["bash", "-c", command.replace("curl ", "curl --silent --show-error --fail-with-body ", 1)],
+        cwd=folder,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, (command, done.stdout, done.stderr)
+    return done.stdout
+
+
+def commands(output: str) -> dict[str, str]:
+    """The curl commands of the greeting by their titles."""
+    return dict(re.findall(r"^# (\w+)\n(curl (?:.*\\\n)*.*)$", output, re.MULTILINE))
+
+
+def test_the_demo_answers_its_own_curl_lines(tmp_path: Path) -> None:
+    server = Attachd(tmp_path, "--dev", credentials=False)
+    with server:
+        output = server.output()
+        lines = commands(output)
+        assert list(lines) == ["Upload", "List", "Get", "Download", "Delete"]
+        uploaded = json.loads(paste(lines["Upload"], tmp_path))
+        assert list(uploaded) == ["id", "filename", "content_type", "size", "url"]
+        listed = json.loads(paste(lines["List"], tmp_path))["result"]["data"]["json"]
+        assert [item["filename"] for item in listed] == ["demo.png", "demo.png"]
+        got = json.loads(paste(lines["Get"], tmp_path))["result"]["data"]["json"]
+        assert got["id"] == listed[0]["id"]
+        paste(lines["Download"], tmp_path)
+        assert (tmp_path / "downloaded-file.png").read_bytes() == (tmp_path / "data" / "demo.png").read_bytes()
+        assert json.loads(paste(lines["Delete"], tmp_path)) == {"result": {"data": {"json": {"success": True}}}}
+        for header in re.findall(r'-H "(Cookie: .*|Authorization: .*)"$', output, re.MULTILINE):
+            name, value = header.split(": ", 1)
+            reply = httpx.get(f"{server.base_url}/api/attachments/{uploaded['id']}/download", headers={name: value})
+            assert reply.status_code == 200
+    assert (tmp_path / "data" / "dev.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_demo_is_the_same_on_the_next_start(tmp_path: Path) -> None:
+    server = Attachd(tmp_path, "--dev", credentials=False)
+    outputs = []
+    for _ in range(2):
+        with server:
+            outputs.append(server.output().replace(server.base_url, ""))
+    assert outputs[0] == outputs[1]
+    (tmp_path / "data" / "attachd.db").unlink()
+    with server:
+        lines = commands(server.output())
+        assert json.loads(paste(lines["Get"], tmp_path))["result"]["data"]["json"]["filename"] == "demo.png"
+
+
+def test_the_demo_stays_on_loopback_and_in_its_folder(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    settings = {"ATTACHD_SERVER_HOST": "0.0.0.0", "ATTACHD_UPLOAD_DIRECTORY": str(elsewhere)}
+    server = Attachd(tmp_path, "--dev", credentials=False, **settings)
+    with server:
+        assert server.base_url.startswith("http://127.0.0.1:")
+    assert not elsewhere.exists()
+
+
+def test_without_dev_there_is_no_credential(tmp_path: Path) -> None:
+    with Attachd(tmp_path, credentials=False) as server:
+        assert server.run("key", "list") == ""
+    assert not (tmp_path / "data" / "dev.json").exists()
+
+
+def begin_upload(server: Attachd, content: bytes) -> tuple[socket.socket, bytes]:
+    """A connection on which the first half of an upload was sent, and the other half."""
+    body = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\n\r\n' + content + b"\r\n--x--\r\n"
+    head = (
+        f"POST /api/upload HTTP/1.1\r\nHost: x\r\nCookie: session={server.tokens['member']}\r\n"
+        f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    url = httpx.URL(server.base_url)
+    assert url.port is not None
+    connection = socket.create_connection((url.host, url.port), timeout=30)
+    half = len(body) // 2
+    connection.sendall(head.encode() + body[:half])
+    return connection, body[half:]
+
+
+def read_all(connection: socket.socket) -> bytes:
+    with connection.makefile("rb") as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
+def test_a_signal_lets_an_upload_in_flight_finish(tmp_path: Path, number: signal.Signals) -> None:
+    with Attachd(tmp_path) as server:
+        connection, rest = begin_upload(server, b"x" * 100_000)
+        time.sleep(0.2)
+        server.process.send_signal(number)
+        time.sleep(0.5)
+        assert server.process.poll() is None
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{server.base_url}/healthz")
+        connection.sendall(rest)
+        reply = read_all(connection)
+        connection.close()
+        assert reply.startswith(b"HTTP/1.1 200 "), reply
+        assert server.process.wait(10) == 0
+        line = server.lines()[-1]
+        assert (line["route"], line["status"]) == ("/api/upload", 200)
+
+
+def test_an_upload_that_outlasts_the_grace_is_cut_off(tmp_path: Path) -> None:
+    with Attachd(tmp_path, ATTACHD_SERVER_SHUTDOWN_GRACE_SECONDS="1") as server:
+        connection, _ = begin_upload(server, b"x" * 100_000)
+        time.sleep(0.2)
+        server.process.terminate()
+        started = time.monotonic()
+        assert server.process.wait(10) == 0
+        assert 0.5 < time.monotonic() - started < 5
+        assert b" 200 " not in read_all(connection)
+        connection.close()
+    assert [path for path in (tmp_path / "data" / "blobs").rglob("*") if path.is_file()] == []
+
+
+def test_two_workers_share_one_database(tmp_path: Path) -> None:
+    with Attachd(tmp_path, "--workers", "2") as server:
+
+        def upload(number: int) -> str:
+            # A connection each, so that both workers get some.
+            with server.client() as client:
+                files = {"file": (f"{number}.txt", f"{number}".encode())}
+                reply = client.post("/api/upload", files=files, data={"conversationId": CONVERSATION})
+                assert reply.status_code == 200, reply.text
+                location: str = reply.json()["url"]
+                return location
+
+        with ThreadPoolExecutor(8) as pool:
+            locations = list(pool.map(upload, range(40)))
+        with server.client() as client:
+            assert [client.get(location).text for location in locations] == [str(number) for number in range(40)]
+            query = {"input": json.dumps({"conversationId": CONVERSATION})}
+            assert len(client.get("/api/trpc/attachments.list", params=query).json()["result"]["data"]["json"]) == 40
+        requests = [str(line["request_id"]).split("-")[0] for line in server.lines() if "request_id" in line]
+        assert len(set(requests)) == 2, "both workers served"
+        assert server.stop() == 0
+
+
+def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
+    with Attachd(tmp_path, "--workers", "2") as server:
+        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text(encoding="ascii").split()
+        worker = next(
+            int(child)
+            for child in children
+            if "resource_tracker" not in Path(f"/proc/{child}/cmdline").read_text(encoding="utf-8")
+        )
+        os.kill(worker, signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while not any("died" in str(line.get("message")) for line in server.lines()):
+            assert time.monotonic() < deadline, server.log.read_text()
+            time.sleep(0.1)
+        assert httpx.get(f"{server.base_url}/readyz").status_code == 200
+        assert server.stop() == 0
+
+
+def test_idle_memory(tmp_path: Path) -> None:
+    """The first start, which also migrates: neither Alembic nor SQLAlchemy may stay in the serving process."""
+    with Attachd(tmp_path) as server:
+        status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="ascii")
+        resident = re.search(r"VmHWM:\s+(\d+) kB", status)
+        assert resident is not None
+        assert int(resident[1]) < 64 * 1024
+        maps = Path(f"/proc/{server.process.pid}/maps").read_text(encoding="utf-8")
+        assert "sqlalchemy" not in maps
+
+
+def test_the_log_is_json_and_tells_no_secret(tmp_path: Path) -> None:
+    with Attachd(tmp_path) as server:
+        with server.client() as client:
+            client.post("/api/upload", files={"file": ("secret-name.txt", b"secret-content")})
+            client.get("/api/trpc/attachments.get", params={"input": '{"id":"secret-input"}'})
+            client.get(f"/api/attachments/{CONVERSATION}/download", headers={"Authorization": "Bearer attachd_secret-key"})
+        assert server.stop() == 0
+        requests = [(line["method"], line["route"], line["status"]) for line in server.lines() if "request_id" in line]
+    assert requests[-3:] == [
+        ("POST", "/api/upload", 200),
+        ("GET", "attachments.get", 400),
+        ("GET", "/api/attachments/{id}/download", 401),
+    ]
+    text = server.log.read_text()
+    assert "secret" not in text
+    assert not any(token in text for token in (*server.tokens.values(), server.key))
+
+
+def test_the_request_log_can_be_off(tmp_path: Path) -> None:
+    with Attachd(tmp_path, ATTACHD_SERVER_REQUEST_LOG="false") as server:
+        assert httpx.get(f"{server.base_url}/healthz").status_code == 200
+        assert server.stop() == 0
+        assert [line["message"] for line in server.lines()] == ["serving"]
+
+
+def test_the_installed_command(tmp_path: Path) -> None:
+    """`attachd` beside the interpreter is the same program, and its workers can be spawned from it."""
+    command = Path(sys.executable).with_name("attachd")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    process = subprocess.Popen(
+        [command, "serve", "--port", str(port), "--workers", "2"], cwd=tmp_path, env=environment(), stderr=subprocess.PIPE
+    )
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                assert httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=20).status_code == 200
+                break
+            except httpx.ConnectError:
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+    finally:
+        process.terminate()
+        _, log = process.communicate(timeout=30)
+    assert process.returncode == 0, log
