@@ -13,6 +13,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 MAX_HEAD_BYTES: Final = 65_536
 # From the connection, or from the first byte of a later request, to the end of its headers.
 HEAD_TIMEOUT_S: Final = 30.0
+# How long the rest of a head that was refused is read and dropped: closing at once would make the kernel reset the
+# connection, and the client would never read why.
+LINGER_S: Final = 2.0
 # What is handed to the parser at a time while it reads a head, so that the limit is exact to this many bytes.
 _PIECE_BYTES: Final = 16_384
 
@@ -28,13 +31,15 @@ _TOO_LARGE: Final = (
 class LimitedProtocol(HttpToolsProtocol):
     """One connection; `uvicorn.Config(http=LimitedProtocol)`."""
 
+    head_timeout_s = HEAD_TIMEOUT_S
     _head_bytes = 0
+    _refused = False
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """Start the clock of the first head."""
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._expire)
+        self._head_timer = self.loop.call_later(self.head_timeout_s, self._expire)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""
@@ -47,11 +52,11 @@ class LimitedProtocol(HttpToolsProtocol):
             self._feed(data)
             return
         for offset in range(0, len(data), _PIECE_BYTES):
-            if self.transport.is_closing():
-                return
             self._feed(data[offset : offset + _PIECE_BYTES])
 
     def _feed(self, data: bytes) -> None:
+        if self._refused or self.transport.is_closing():
+            return
         super().data_received(data)
         # uvicorn makes a scope when a request line begins and adds the method when its headers are complete.
         if self.scope is not None and "method" in self.scope:
@@ -62,15 +67,18 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._head_bytes > MAX_HEAD_BYTES:
             self._refuse()
         elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_TIMEOUT_S, self._expire)
+            self._head_timer = self.loop.call_later(self.head_timeout_s, self._expire)
 
     def _refuse(self) -> None:
-        if self.transport.is_closing():
-            return
+        self._stop_timer()
         # A pipelined head must not break into the answer before it.
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.write(_TOO_LARGE)
-        self.transport.close()
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.transport.close()
+            return
+        self._refused = True
+        self.transport.write(_TOO_LARGE)
+        self.transport.write_eof()
+        self._head_timer = self.loop.call_later(LINGER_S, self._expire)
 
     def _expire(self) -> None:
         self._head_timer = None

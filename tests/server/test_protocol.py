@@ -1,0 +1,135 @@
+"""The limits on a request's head, over a real socket and uvicorn's own machinery."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import uvicorn
+
+from server.protocol import MAX_HEAD_BYTES, LimitedProtocol
+
+Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]
+
+
+class ImpatientProtocol(LimitedProtocol):
+    """Waits for a head for a moment only."""
+
+    head_timeout_s = 0.2
+
+
+async def echo(scope: Any, receive: Any, send: Any) -> None:
+    """Answer the size of the body."""
+    size = 0
+    while True:
+        message = await receive()
+        size += len(message.get("body", b""))
+        if not message.get("more_body"):
+            break
+    body = str(size).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@asynccontextmanager
+async def serving(protocol: type[LimitedProtocol]) -> AsyncIterator[int]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    server = uvicorn.Server(uvicorn.Config(echo, http=protocol, lifespan="off", ws="none", log_config=None))
+    # The test process keeps its own signals.
+    task = asyncio.create_task(server._serve([listening]))  # noqa: SLF001
+    try:
+        while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
+            await asyncio.sleep(0.01)
+        yield listening.getsockname()[1]
+    finally:
+        server.should_exit = True
+        await task
+
+
+def answer(*pieces: bytes, protocol: type[LimitedProtocol] = LimitedProtocol, pause_s: float = 0.0) -> bytes:
+    """What comes back, until the server closes, for pieces sent one after the other with pauses between."""
+
+    async def main() -> bytes:
+        async with serving(protocol) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for piece in pieces:
+                writer.write(piece)
+                await asyncio.sleep(pause_s)
+            try:
+                return await asyncio.wait_for(reader.read(), 10)
+            finally:
+                writer.close()
+
+    return asyncio.run(main())
+
+
+def request(header: bytes = b"", body: bytes = b"", close: bool = True) -> bytes:
+    connection = b"connection: close\r\n" if close else b""
+    head = b"POST / HTTP/1.1\r\nhost: a\r\n" + connection + header
+    return head + b"content-length: %d\r\n\r\n" % len(body) + body
+
+
+def header_of(total: int) -> bytes:
+    """A header that makes the head of an empty request `total` bytes long."""
+    return b"x: " + b"x" * (total - len(request()) - len(b"x: \r\n")) + b"\r\n"
+
+
+def test_a_head_below_the_limit() -> None:
+    reply = answer(request(header_of(MAX_HEAD_BYTES - 1)))
+    assert reply.startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(request(header_of(MAX_HEAD_BYTES + 20_000)), id="one-long-header"),
+        pytest.param(request(b"x: y\r\n" * 20_000), id="many-headers"),
+        pytest.param(b"GET /" + b"x" * (MAX_HEAD_BYTES + 20_000) + b" HTTP/1.1\r\n\r\n", id="long-path"),
+        pytest.param(b"GET /?" + b"x" * 5_000_000, id="five-megabytes-of-query"),
+    ],
+)
+def test_a_head_past_the_limit(head: bytes) -> None:
+    body = b'{"error":{"code":"BAD_REQUEST","message":"request line and headers exceed 65536 bytes"}}'
+    assert answer(head) == (
+        b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: application/json\r\nconnection: close\r\n"
+        b"content-length: %d\r\n\r\n%b" % (len(body), body)
+    )
+
+
+def test_a_pipelined_head_past_the_limit_does_not_break_into_the_answer_before_it() -> None:
+    """The first request is still being read when the second one's head overflows: no 431 comes in between."""
+    first = request(body=b"hello", close=False)
+    reply = answer(first, request(header_of(MAX_HEAD_BYTES + 20_000)), pause_s=0.05)
+    assert reply.startswith(b"HTTP/1.1 200 ")
+    assert reply.count(b"HTTP/1.1 431 ") == 1
+    assert b"HTTP/1.1 431" not in answer(first + request(header_of(MAX_HEAD_BYTES + 20_000)))
+
+
+def test_a_long_body_is_no_head() -> None:
+    assert answer(request(body=b"x" * 1_000_000)).endswith(b"\r\n\r\n1000000")
+
+
+@pytest.mark.parametrize("size", [1, 7])
+def test_a_head_in_small_pieces(size: int) -> None:
+    data = request(b"x: y\r\n" * 10, b"hello")
+    assert answer(*(data[at : at + size] for at in range(0, len(data), size))).endswith(b"\r\n\r\n5")
+
+
+def test_a_connection_that_never_asks() -> None:
+    assert answer(protocol=ImpatientProtocol) == b""
+
+
+def test_a_head_that_never_ends() -> None:
+    assert answer(b"GET / HTTP/1.1\r\n", b"a: b\r\n", protocol=ImpatientProtocol, pause_s=0.1) == b""
+
+
+def test_a_later_head_that_never_ends() -> None:
+    reply = answer(request(close=False), b"GET / HTTP/1.1\r\n", protocol=ImpatientProtocol, pause_s=0.1)
+    assert reply.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_slow_body_is_not_the_heads_business() -> None:
+    reply = answer(request(body=b"hello")[:-5], b"hel", b"lo", protocol=ImpatientProtocol, pause_s=0.3)
+    assert reply.endswith(b"\r\n\r\n5")
