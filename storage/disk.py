@@ -9,6 +9,7 @@ Rules:
 """
 
 import asyncio
+import contextlib
 import errno
 import hashlib
 import os
@@ -157,11 +158,12 @@ class DiskWriter:
 
     def abort(self) -> None:
         """Remove the temporary file, after the worker thread that writes to it."""
-        work = self._work
-        if work is not None and not work.done():
-            work.add_done_callback(lambda _: self._blobs.run(self._remove))
-        elif work is not None:
-            self._blobs.run(self._remove)
+        if self._work is not None:  # else nothing was written yet
+            self._work.add_done_callback(self._remove_after)
+
+    def _remove_after(self, work: asyncio.Future[None]) -> None:
+        work.exception()  # it was raised to the caller, unless that was cancelled meanwhile: then nobody asks for it
+        self._blobs.run(self._remove)
 
     async def _settle(self) -> None:
         """Wait for the hop under way; a cancelled caller leaves it to finish (rule 3)."""
@@ -196,8 +198,9 @@ class DiskWriter:
 
     def _remove(self) -> None:
         self._close()
-        self._partial.unlink(missing_ok=True)
-        self._path.unlink(missing_ok=True)  # a commit whose caller was cancelled: there will be no row
+        with contextlib.suppress(OSError):  # what fails to go now, sweep removes
+            self._partial.unlink(missing_ok=True)
+            self._path.unlink(missing_ok=True)  # a commit whose caller was cancelled: there will be no row
 
     def _close(self) -> None:
         if self._descriptor >= 0:

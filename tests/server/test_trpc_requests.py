@@ -1,6 +1,6 @@
 """Reading tRPC requests: the pure core, fed tables and anything at all."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import msgspec
 import pytest
@@ -273,18 +273,22 @@ TYPES = st.one_of(st.none(), st.just(b"application/json"), st.binary(max_size=30
 QUERIES = st.one_of(st.binary(), st.builds(lambda value: b"batch=1&input=" + value, st.binary()))
 
 
+def code_of(read: Callable[[], object]) -> Code | None:
+    """The code of the error, None if there is none; whatever else is raised fails the test."""
+    try:
+        read()
+    except ServiceError as error:
+        return error.code
+    return None
+
+
 @given(METHODS, st.binary(), QUERIES, TYPES)
 def test_any_bytes_give_a_request_or_an_error(method: str, path: bytes, query: bytes, content_type: bytes | None) -> None:
-    try:
-        request = parse(method, path, query, {} if content_type is None else {b"content-type": content_type})
-        query_inputs(request).of(0)
-    except ServiceError as error:
-        assert error.code.http_status < 500
+    headers = {} if content_type is None else {b"content-type": content_type}
+    code = code_of(lambda: query_inputs(parse(method, path, query, headers)).of(0))
+    assert code is None or code.http_status < 500
 
 
 @given(st.binary(), st.booleans())
 def test_any_bytes_are_an_input_or_an_error(text: bytes, is_batch: bool) -> None:
-    try:
-        Inputs(text, is_batch, 3).of(1)
-    except ServiceError as error:
-        assert error.code is Code.BAD_REQUEST
+    assert code_of(lambda: Inputs(text, is_batch, 3).of(1)) in {None, Code.BAD_REQUEST}

@@ -1,0 +1,63 @@
+"""A real store in a temporary folder, and callers of it."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from schemas import Principal, Role
+from storage import API_A, Attachments, Store, fresh_id, migrate, open_store
+
+PNG = b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture(scope="session")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database with the newest schema, to copy: migrating takes longer than a test."""
+    path = tmp_path_factory.mktemp("migrated") / "empty.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def database_url(tmp_path: Path, migrated: Path) -> str:
+    """A database of the test's own."""
+    path = tmp_path / "attachd.db"
+    path.write_bytes(migrated.read_bytes())
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    """A folder for bytes of the test's own."""
+    return tmp_path / "blobs"
+
+
+@pytest.fixture
+async def store(database_url: str, directory: Path) -> AsyncIterator[Store]:
+    """An open store."""
+    async with await open_store(database_url=database_url, directory=directory) as opened:
+        yield opened
+
+
+def caller(organization_id: str = "org-1", user_id: str = "user-1", role: Role = "member") -> Principal:
+    """Somebody who asks."""
+    return Principal(kind="session", user_id=user_id, organization_id=organization_id, role=role)
+
+
+async def keep(
+    attachments: Attachments,
+    content: bytes = PNG + b"x",
+    name: str = "a.png",
+    who: Principal | None = None,
+    conversation: str = "",
+) -> str:
+    """Upload a file whole; gives its id."""
+    async with attachments.upload(who or caller(), name, API_A) as upload:
+        await upload.write(content)
+        return (await upload.commit(conversation_id=conversation or fresh_id())).id
+
+
+def files(directory: Path) -> list[str]:
+    """Every file below a folder, relative to it."""
+    return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())

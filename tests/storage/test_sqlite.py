@@ -1,0 +1,156 @@
+"""The embedded engine: grouped writes that fail apart, reads of any length, many processes on one file."""
+
+import asyncio
+import contextlib
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from schemas import Code, ServiceError
+from storage.catalog.sqlite import INLINE_ROWS, Sqlite, connect
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Sqlite]:
+    path = tmp_path / "test.db"
+    with contextlib.closing(connect(path, 1)) as connection:
+        connection.execute("CREATE TABLE t (n INTEGER PRIMARY KEY)")
+    opened = Sqlite(path, busy_timeout_s=5)
+    yield opened
+    opened.close()
+
+
+def insert(number: int, gate: threading.Event | None = None) -> Callable[[sqlite3.Connection], int]:
+    def change(connection: sqlite3.Connection) -> int:
+        if gate is not None:
+            gate.wait(5)
+        connection.execute("INSERT INTO t VALUES (?)", (number,))
+        return number
+
+    return change
+
+
+def numbers(database: Sqlite) -> list[int]:
+    return [n for (n,) in database.rows("SELECT n FROM t ORDER BY n", ())]
+
+
+async def test_connections_are_durable_and_check_foreign_keys(tmp_path: Path) -> None:
+    with contextlib.closing(connect(tmp_path / "p.db", 2.5)) as connection:
+        read = {name: connection.execute(f"PRAGMA {name}").fetchone()[0] for name in PRAGMAS}
+    assert read == PRAGMAS
+
+
+PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "busy_timeout": 2500, "trusted_schema": 0}
+
+
+async def test_a_write_is_readable_when_it_is_acknowledged(database: Sqlite) -> None:
+    assert await database.write(insert(1)) == 1
+    assert numbers(database) == [1]
+
+
+async def test_writes_of_a_group_fail_apart(database: Sqlite) -> None:
+    gate = threading.Event()
+    tasks = [asyncio.create_task(database.write(insert(n, gate))) for n in (1, 2, 1, 3)]
+    await asyncio.sleep(0.05)  # all of them are queued behind the first, which waits
+    gate.set()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert outcomes[:2] == [1, 2]
+    assert isinstance(outcomes[2], ServiceError)
+    assert outcomes[3] == 3
+    assert numbers(database) == [1, 2, 3]
+
+
+async def test_a_change_that_raises_undoes_only_itself(database: Sqlite) -> None:
+    def fail(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO t VALUES (7)")
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        await database.write(fail)
+    await database.write(insert(8))
+    assert numbers(database) == [8]
+
+
+async def test_a_cancelled_caller_does_not_undo_its_write(database: Sqlite) -> None:
+    gate = threading.Event()
+    task = asyncio.create_task(database.write(insert(1, gate)))
+    await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    gate.set()
+    await database.write(insert(2))
+    assert numbers(database) == [1, 2]
+
+
+@pytest.mark.parametrize("count", [0, 1, INLINE_ROWS - 1, INLINE_ROWS, INLINE_ROWS + 1, 3 * INLINE_ROWS])
+async def test_reads_of_any_length(database: Sqlite, count: int) -> None:
+    def fill(connection: sqlite3.Connection) -> None:
+        connection.executemany("INSERT INTO t VALUES (?)", [(n,) for n in range(count)])
+
+    await database.write(fill)
+    assert await database.rows_of_any_length("SELECT n FROM t ORDER BY n", ()) == [(n,) for n in range(count)]
+
+
+async def test_no_read_stays_open(database: Sqlite, tmp_path: Path) -> None:
+    """A cursor that is not read to its end would keep the write-ahead log from being folded back."""
+    await database.write(lambda connection: connection.executemany("INSERT INTO t VALUES (?)", [(n,) for n in range(600)]))
+    await database.rows_of_any_length("SELECT n FROM t", ())
+    database.rows("SELECT n FROM t WHERE n = ?", (1,))
+    with contextlib.closing(connect(tmp_path / "test.db", 1)) as connection:
+        busy, log, folded = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    assert (busy, log, folded) == (0, 0, 0)
+
+
+async def test_a_broken_statement_is_an_outage_not_a_crash(database: Sqlite) -> None:
+    with pytest.raises(ServiceError) as caught:
+        database.rows("SELECT nothing FROM t", ())
+    assert caught.value.code is Code.SERVICE_UNAVAILABLE
+    assert caught.value.__cause__ is not None
+    with pytest.raises(ServiceError):
+        await database.rows_of_any_length("SELECT nothing FROM t", ())
+
+
+async def test_a_lock_that_another_process_holds_too_long_is_an_outage_and_passes(tmp_path: Path) -> None:
+    path = tmp_path / "test.db"
+    with contextlib.closing(connect(path, 1)) as other:
+        other.execute("CREATE TABLE t (n INTEGER PRIMARY KEY)")
+        database = Sqlite(path, busy_timeout_s=0.1)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(ServiceError) as caught:
+            await database.write(insert(1))
+        assert caught.value.code is Code.SERVICE_UNAVAILABLE
+        assert numbers(database) == []  # readers wait for nobody
+        other.execute("ROLLBACK")
+        await database.write(insert(2))
+        assert numbers(database) == [2]
+        database.close()
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from storage.catalog.sqlite import Sqlite
+
+async def main():
+    database = Sqlite(Path(sys.argv[1]), 20)
+    start = int(sys.argv[2])
+    await asyncio.gather(*(
+        database.write(lambda c, n=n: c.execute("INSERT INTO t VALUES (?)", (n,)).rowcount) for n in range(start, start + 200)
+    ))
+    database.close()
+
+asyncio.run(main())
+"""
+
+
+async def test_several_processes_write_one_file(database: Sqlite, tmp_path: Path) -> None:
+    commands = [[sys.executable, "-c", WRITER, str(tmp_path / "test.db"), str(start)] for start in (0, 1000, 2000)]
+    processes = [subprocess.Popen(command) for command in commands]
+    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert len(numbers(database)) == 600

@@ -1,0 +1,80 @@
+"""The folder and the table agree after a sweep."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from storage import Store, SweepReport
+from tests.storage.conftest import caller, files, keep
+
+HOUR, DAY = 3600.0, 86400.0
+
+
+async def sweep(store: Store, *, grace_s: float = HOUR, retention_s: float = DAY, dry_run: bool = False) -> SweepReport:
+    return await store.sweep(grace_s=grace_s, retention_s=retention_s, dry_run=dry_run)
+
+
+def orphan(directory: Path, name: str, age_s: float) -> str:
+    path = directory / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"12345")
+    os.utime(path, (time.time() - age_s,) * 2)
+    return name
+
+
+async def test_a_store_that_agrees_is_left_alone(store: Store, directory: Path) -> None:
+    await keep(store.attachments)
+    before = files(directory)
+    assert await sweep(store, grace_s=0) == SweepReport()
+    assert files(directory) == before
+
+
+async def test_old_bytes_without_a_row_go_and_young_ones_stay(store: Store, directory: Path) -> None:
+    id = await keep(store.attachments)
+    kept = files(directory)[0]
+    old = [orphan(directory, "attachments/o/old", 2 * HOUR), orphan(directory, "attachments/o/.old.partial", 2 * HOUR)]
+    young = orphan(directory, "attachments/o/young", HOUR / 2)
+    os.utime(directory / kept, (0, 0))
+    report = await sweep(store, dry_run=True)
+    assert report == SweepReport(orphans=sorted(old), orphan_bytes=10)
+    assert set(files(directory)) == {kept, young, *old}
+    assert await sweep(store) == report
+    assert set(files(directory)) == {kept, young}
+    assert (await store.attachments.get(caller(), id)).id == id
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_what_was_deleted_long_ago_loses_row_and_bytes(store: Store, directory: Path, dry_run: bool) -> None:
+    id = await keep(store.attachments, who=caller(role="admin"))
+    await store.attachments.delete(caller(role="admin"), id)
+    paths = files(directory)
+    assert await sweep(store) == SweepReport()  # within the retention time
+    report = await sweep(store, retention_s=-1, dry_run=dry_run)
+    assert (report.expired, report.expired_bytes, report.orphans, report.missing) == (paths, 9, [], [])
+    assert files(directory) == (paths if dry_run else [])
+    again = await sweep(store, retention_s=-1, dry_run=dry_run)
+    assert again.expired == (paths if dry_run else [])
+
+
+async def test_lost_bytes_are_reported_and_their_row_stays(store: Store, directory: Path) -> None:
+    id, other = await keep(store.attachments), await keep(store.attachments)
+    (directory / f"attachments/org-1/{id}").unlink()
+    report = await sweep(store)
+    assert report == SweepReport(missing=[id])
+    assert (await store.attachments.get(caller(), id)).id == id
+    assert (await store.attachments.get(caller(), other)).id == other
+
+
+async def test_more_than_a_batch(store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.sweep._BATCH", 3)
+    kept = [await keep(store.attachments) for _ in range(10)]
+    gone = [await keep(store.attachments) for _ in range(7)]
+    for id in gone:
+        await store.attachments.delete(caller(), id)
+    for number in range(8):
+        orphan(directory, f"attachments/x/{number}", 2 * HOUR)
+    report = await sweep(store, retention_s=-1)
+    assert (len(report.expired), len(report.orphans), report.missing) == (7, 8, [])
+    assert {path.rsplit("/", 1)[1] for path in files(directory)} == set(kept)
