@@ -207,7 +207,7 @@ class MultipartReader:
 
     def _count_header(self, count: int) -> None:
         self._header_bytes += count
-        self._check("the headers of a part", self._header_bytes, self._limits.header_bytes)
+        self._check("the header section of a part", self._header_bytes, self._limits.header_bytes)
 
     def _on_header_end(self) -> None:
         name, value = self._header_name.lower(), self._header_value.strip(b" \t")
