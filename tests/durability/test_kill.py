@@ -151,10 +151,9 @@ def check_folder(server: Attachd) -> None:
 
 def kill(server: Attachd) -> None:
     """SIGKILL to the server, then to its workers."""
-    processes = [server.process.pid, *children(server.process.pid)]
-    for process in processes:
-        os.kill(process, signal.SIGKILL)
-    server.stop()
+    with server.process:  # closes its output and waits
+        for process in (server.process.pid, *children(server.process.pid)):
+            os.kill(process, signal.SIGKILL)
 
 
 def children(process: int) -> list[int]:
