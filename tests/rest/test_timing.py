@@ -138,6 +138,35 @@ def test_a_refused_body_is_read_on_for_a_while_only() -> None:
     assert [message.get("more_body") for message in sent] == [None, True, False]
 
 
+def test_no_body_is_read_past_its_limit() -> None:
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"x" * 6, "more_body": False}
+
+    async def read(exchange: Exchange) -> None:
+        assert await exchange.read(6, 1.0) == b"x" * 6
+        assert await exchange.read(6, 1.0) is None
+
+    async def read_too_much(exchange: Exchange) -> None:
+        await exchange.read(5, 1.0)
+
+    chunked = [(b"transfer-encoding", b"chunked")]
+    assert run(read, receive, chunked)[0] == []
+    sent, _ = run(read_too_much, receive, chunked)
+    assert sent[0]["status"] == 413
+
+
+@pytest.mark.parametrize("length", [b"", b"-1", b"5, 6", b"1e3", b"9" * 20])
+def test_a_length_that_a_lenient_server_lets_through_is_400(length: bytes) -> None:
+    async def handle(exchange: Exchange) -> None:
+        exchange.declared_bytes()
+
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    sent, _ = run(handle, gone, [(b"content-length", length)])
+    assert sent[0]["status"] == 400
+
+
 def test_readiness_follows_the_check() -> None:
     async def fail() -> None:
         raise ServiceError(Code.SERVICE_UNAVAILABLE, "the disk is gone")

@@ -17,8 +17,10 @@ NO_NAME = "the file has no name: send one in the part's filename parameter"
 CONTROLS = "the file name has control or text-direction characters: remove them"
 SLASH = "the file name has a slash or backslash: send the name without its folders"
 ALLOWED = ", ".join(API_A.types)
-GRAMMAR = "the body is malformed: a boundary is not followed by a line end, or a part's header is not `name: value` "
+GRAMMAR = (
+    "the body is malformed: a boundary is not followed by a line end, or a part's header is not `name: value` "
     "of at most 8192 bytes"
+)
 NOT_TEXT = '"a.txt" claims to be text, but holds bytes that no text has (save it as UTF-8)'
 DISPOSITION = "a part lacks the header `Content-Disposition: form-data; name=…`"
 EXECUTABLE = b"MZ\x90\0\x03\0\0\0\x04\0\0\0\xff\xff" + bytes(200)
