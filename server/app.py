@@ -64,9 +64,9 @@ class App:
         self._store: Store | None = None
         self._trpc: ASGIApp = _starting
         self._rest: ASGIApp = _starting
-        self._entry: ASGIApp = self._dispatch
+        self._cors: ASGIApp | None = None
         if settings.server.allowed_origins:
-            self._entry = CORSMiddleware(
+            self._cors = CORSMiddleware(
                 self._dispatch,
                 allow_origins=settings.server.allowed_origins,
                 allow_methods=("GET", "HEAD", "POST"),
@@ -79,7 +79,10 @@ class App:
         """Serve one request, or the lifespan of the process."""
         if scope["type"] == "http":
             scope["request_id"] = self._next_request_id()
-            await self._entry(scope, receive, send)
+            if self._cors is None:
+                await self._dispatch(scope, receive, send)
+            else:
+                await self._cors(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
 

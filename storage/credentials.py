@@ -9,7 +9,6 @@ import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Awaitable, Callable
 
 from schemas import Principal, Role
 from storage.catalog import CredentialTable, KeyInfo
@@ -19,8 +18,6 @@ from storage.ids import fresh_id
 MAX_TOKEN_CHARACTERS = 512  # longer ones are not hashed: none of ours is longer than 50
 CACHE_ENTRIES = 16_384  # about 6 MB; past it the oldest are forgotten
 KEY_PREFIX = "attachd_"  # so that scanners of leaked secrets can tell what they found
-
-Found = tuple[bytes, Principal] | None
 
 
 def _hash(token: str) -> bytes:
@@ -45,7 +42,7 @@ class Credentials:
 
     async def revoke_session(self, token: str) -> bool:
         """End a session; False if there is none of that token."""
-        self._cache.pop(b"s" + _hash(token), None)
+        self._cache.pop(_hash(token), None)
         return await self._table.delete_session(_hash(token))
 
     async def create_key(self, *, organization_id: str, role: Role, name: str) -> tuple[KeyInfo, str]:
@@ -70,25 +67,31 @@ class Credentials:
 
     async def session_principal(self, token: str) -> Principal | None:
         """Whose session that is; None if it is unknown, expired or ended. Raises SERVICE_UNAVAILABLE."""
-        return await self._recognise(b"s", token, lambda hashed: self._table.session(hashed, timestamp()))
-
-    async def key_principal(self, token: str) -> Principal | None:
-        """Whose API key that is; None if it is unknown or revoked. Raises SERVICE_UNAVAILABLE."""
-        return await self._recognise(b"k", token, self._table.key)
-
-    async def _recognise(self, kind: bytes, token: str, find: Callable[[bytes], Awaitable[Found]]) -> Principal | None:
         if len(token) > MAX_TOKEN_CHARACTERS:
             return None
         hashed = _hash(token)
-        entry = self._cache.get(kind + hashed)
-        now = time.monotonic()
-        if entry is not None and entry[0] > now:
-            return entry[1]
-        found = await find(hashed)
+        known = self._remembered("session", hashed)
+        return known if known is not None else self._remember(hashed, await self._table.session(hashed, timestamp()))
+
+    async def key_principal(self, token: str) -> Principal | None:
+        """Whose API key that is; None if it is unknown or revoked. Raises SERVICE_UNAVAILABLE."""
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            return None
+        hashed = _hash(token)
+        known = self._remembered("key", hashed)
+        return known if known is not None else self._remember(hashed, await self._table.key(hashed))
+
+    def _remembered(self, kind: str, hashed: bytes) -> Principal | None:
+        entry = self._cache.get(hashed)
+        if entry is None or entry[0] <= time.monotonic() or entry[1].kind != kind:
+            return None
+        return entry[1]
+
+    def _remember(self, hashed: bytes, found: tuple[bytes, Principal] | None) -> Principal | None:
         if found is None or not hmac.compare_digest(found[0], hashed):
-            self._cache.pop(kind + hashed, None)
+            self._cache.pop(hashed, None)
             return None
         if len(self._cache) >= CACHE_ENTRIES:
             del self._cache[next(iter(self._cache))]
-        self._cache[kind + hashed] = (now + self._cache_s, found[1])
+        self._cache[hashed] = (time.monotonic() + self._cache_s, found[1])
         return found[1]

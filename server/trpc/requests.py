@@ -21,6 +21,8 @@ JSONL = b"application/jsonl"
 FORM_DATA = b"multipart/form-data"
 OCTET_STREAM = b"application/octet-stream"
 
+_JSON_ESCAPES = tuple((f"%{ord(character):02X}".encode(), character.encode()) for character in '"{}:,[]')
+
 Headers = Mapping[bytes, bytes]
 Find = Callable[[str], Procedure | None]
 
@@ -114,7 +116,16 @@ def parse_query(query: bytes) -> dict[bytes, bytes]:
 
 def _decode_value(value: bytes) -> bytes:
     """A parameter's value: `+` is a space, escapes are decoded once, a stray `%` stays."""
-    return unquote_to_bytes(value.replace(b"+", b" ")) if b"%" in value or b"+" in value else value
+    if b"+" in value:
+        value = value.replace(b"+", b" ")
+    if b"%" in value:
+        # What encodeURIComponent makes of JSON, most of it these seven, five times as fast this way. None of the characters
+        # they stand for can be part of another escape, so nothing is decoded twice.
+        for escape, character in _JSON_ESCAPES:
+            value = value.replace(escape, character)
+        if b"%" in value:
+            value = unquote_to_bytes(value)
+    return value
 
 
 def wants_jsonl(headers: Headers) -> bool:
