@@ -116,6 +116,7 @@ def load(server: Attachd, told: Round, chance: random.Random) -> bool:
                 told.asked.add(attachment)
                 assert client.delete(attachment) == 200
                 told.deleted.add(attachment)
+                assert client.digest(attachment) is None
             elif mine and choice < 0.3:
                 attachment = chance.choice(mine)
                 assert client.digest(attachment) == told.stored[attachment]
