@@ -1,0 +1,237 @@
+"""The documentation: complete, and what it tells to type works."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tomllib
+import uuid
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+from starlette.routing import Route
+
+from procedures import app_router
+from schemas import Code, Reason
+from server.app import App
+from server.cli import main
+from server.migration import ensure_schema
+from server.protocol import MAX_HEAD_BYTES
+from server.settings import SettingKey, load_settings, setting_keys
+from storage import API_A
+from tests.conformance.node import node_command, node_environment, npm_install
+from tests.running import ROOT, Attachd, environment
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+
+
+def section(title: str) -> str:
+    """The text below a heading of the README."""
+    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def rows(text: str) -> list[list[str]]:
+    """The cells of the tables in `text`, without their heads."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    cells = [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    heads = [number for number, line in enumerate(text.splitlines()) if line.startswith("|---")]
+    assert heads, "no table"
+    first = {text.splitlines()[number - 1] for number in heads}
+    return [row for row, line in zip(cells, lines, strict=True) if line not in first]
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def type_name(key: SettingKey) -> str:
+    names = {bool: "boolean", int: "integer", float: "number", tuple: "list"}
+    return names.get(type(key.default), "string")
+
+
+def default_text(key: SettingKey) -> str:
+    if isinstance(key.default, Path):
+        return json.dumps(f"./{key.default}")
+    if isinstance(key.default, float):
+        return f"{key.default:g}"
+    return json.dumps(key.default)
+
+
+def test_every_setting_is_in_the_table() -> None:
+    table = rows(section("Settings"))
+    assert table == [[f"`{key.name}`", type_name(key), f"`{default_text(key)}`", key.doc] for key in setting_keys()]
+
+
+def test_every_procedure_is_in_the_table() -> None:
+    procedures = {f"`{procedure.path}`": procedure.kind for procedure in app_router().freeze()}
+    assert {row[0]: row[1] for row in rows(section("Procedures"))} == procedures
+
+
+def test_every_route_is_in_the_table(tmp_path: Path) -> None:
+    documented = set(re.findall(r"(/[^\s`]*)`", " ".join(row[0] for row in rows(section("Routes")))))
+    assert documented == {"/api/trpc/{procedure}", *asyncio.run(served_routes(tmp_path))}
+
+
+async def served_routes(folder: Path) -> list[str]:
+    """The paths of the routes of a started application."""
+    settings = load_settings(None, {}, {"database.url": f"sqlite:///{folder}/x.db", "upload.directory": str(folder / "blobs")})
+    ensure_schema(settings.database.url)
+    app, messages, started = App(settings, ()), asyncio.Queue[dict[str, Any]](), asyncio.Event()
+
+    async def send(message: Any) -> None:
+        started.set()
+
+    task = asyncio.create_task(app({"type": "lifespan"}, messages.get, send))
+    await messages.put({"type": "lifespan.startup"})
+    await started.wait()
+    routes = [route.path for route in app._rest.routes if isinstance(route, Route)]  # type: ignore[attr-defined]  # noqa: SLF001
+    await messages.put({"type": "lifespan.shutdown"})
+    await task
+    return routes
+
+
+def test_every_error_is_in_the_table_with_its_number_and_status() -> None:
+    domain = {Reason.ATTACHMENT_TOO_LARGE: Code.PAYLOAD_TOO_LARGE, Reason.INVALID_ATTACHMENT_TYPE: Code.UNSUPPORTED_MEDIA_TYPE}
+    names = set()
+    for name, number, status, when in rows(section("Errors")):
+        names.add(name.strip("`"))
+        assert when
+        if name == "`RANGE_NOT_SATISFIABLE`":  # HTTP's alone
+            assert (number, status) == ("", "416")
+            continue
+        code = domain[Reason(name.strip("`"))] if name.strip("`") in Reason.__members__ else Code[name.strip("`")]
+        assert (int(number), int(status)) == (code.number, code.http_status)
+    raised = {
+        match
+        for room in ("storage", "procedures", "rest", "server")
+        for path in (ROOT / room).rglob("*.py")
+        for match in re.findall(r"\bCode\.([A-Z_]+)", path.read_text(encoding="utf-8"))
+    }
+    # Of streams and of a client that went away: neither is an answer that a caller of today can read.
+    assert raised - names <= {"PARSE_ERROR", "CLIENT_CLOSED_REQUEST"}
+
+
+def test_every_type_and_limit_is_in_the_table() -> None:
+    text = section("Limits")
+    for extension in API_A.types:
+        assert re.search(rf"\b{extension}\b", text, re.IGNORECASE), extension
+    assert f"{MAX_HEAD_BYTES // 1024} KiB" in text
+
+
+def commands(group: click.Group, prefix: str = "attachd") -> list[tuple[str, click.Command]]:
+    found = []
+    for name, command in group.commands.items():
+        path = f"{prefix} {name}"
+        found += commands(command, path) if isinstance(command, click.Group) else [(path, command)]
+    return found
+
+
+@pytest.mark.parametrize(("path", "command"), commands(main), ids=lambda value: value if isinstance(value, str) else "")
+def test_every_command_and_option_is_in_a_table(path: str, command: click.Command) -> None:
+    documented = " ".join(row[0] for title in ("Credentials", "Durability", "Serving") for row in rows(section(title)))
+    forms = [form for form in re.findall(r"`([^`]*)`", documented) if f"{form} ".startswith(f"{path} ")]
+    assert forms, path
+    for option in command.params:
+        if isinstance(option, click.Option) and "--config" not in option.opts:
+            assert any(option.opts[0] in form for form in forms), option.opts[0]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text(encoding="utf-8")):
+        assert (path.parent / target).exists() or target == "docs/performance.md", target
+
+
+def test_every_make_target_is_explained() -> None:
+    text = (ROOT / "Makefile").read_text(encoding="utf-8")
+    targets = set(re.findall(r"^([a-z]+):", text, re.MULTILINE))
+    assert targets == set(re.findall(r"^([a-z]+):.*## \w", text, re.MULTILINE))
+    for target in re.findall(r"`make ([a-z]+)`", README):
+        assert target in targets
+
+
+def test_the_version_is_in_one_place() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert "Unreleased" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "server", "--version"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == f"attachd {project['version']}\n"
+
+
+def shell(script: str, folder: Path) -> str:
+    """What the script prints, run by bash with our command first in PATH; what it started is stopped."""
+    script = f"trap 'jobs -p | xargs -r kill; wait' EXIT\nset -e\n{script}"
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env={**environment(), "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_the_ten_lines_run(tmp_path: Path) -> None:
+    (script,) = blocks(section("Ten lines"), "sh")
+    ready, uploaded, listed = re.findall(r"\{.*?\}(?=\{|$)", shell(script.replace("8090", str(free_port())), tmp_path))
+    assert json.loads(ready) == {"status": "ok"}
+    upload = json.loads(uploaded)
+    assert (upload["filename"], upload["size"]) == ("note.txt", 6)
+    assert [item["id"] for item in json.loads(listed)["result"]["data"]["json"]] == [upload["id"]]
+
+
+def test_the_javascript_runs(attachd: Attachd, tmp_path: Path) -> None:
+    (script,) = blocks(section("Ten lines"), "js")
+    clients = npm_install(ROOT / "tests" / "conformance" / "clients")
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "node_modules" / "@trpc").symlink_to(clients / "v11" / "node_modules" / "@trpc")
+    (tmp_path / "node_modules" / "superjson").symlink_to(clients / "node_modules" / "superjson")
+    conversation = str(uuid.uuid4())
+    with attachd.client() as client:
+        client.post("/api/upload", files={"file": ("note.txt", b"hello")}, data={"conversationId": conversation})
+    values = {"base": attachd.base_url, "token": attachd.tokens["member"], "conversationId": conversation}
+    constants = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in values.items())
+    (tmp_path / "example.mjs").write_text(constants + script, encoding="utf-8")
+    done = subprocess.run(
+        [*node_command(), "example.mjs"], cwd=tmp_path, env=node_environment(), capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "[ 'note.txt' ]\n"), done.stderr
+
+
+def test_the_logs_example_is_a_request_line() -> None:
+    (line,) = blocks(section("Log"), "json")
+    assert json.loads(line)["route"] == "/api/upload"
+
+
+def test_a_backup_restores(tmp_path: Path) -> None:
+    """The commands of docs/operations.md, on a server that runs; what they saved serves elsewhere."""
+    (script,) = blocks(OPERATIONS, "sh")
+    with Attachd(tmp_path) as server, server.client() as client:
+        url = client.post("/api/upload", files={"file": ("note.txt", b"hello")}).json()["url"]
+        (tmp_path / "backup").mkdir()
+        shell(script, tmp_path)
+    restored = tmp_path / "restored"
+    restored.mkdir()
+    shutil.move(tmp_path / "backup", restored / "data")
+    with Attachd(restored, credentials=False) as again:
+        again.tokens = server.tokens
+        with again.client() as client:
+            assert client.get(url).content == b"hello"
+        assert again.run("sweep", "--dry-run").splitlines()[0] == "would remove 0 unfinished (0 bytes)"
