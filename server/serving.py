@@ -5,10 +5,13 @@ All that can fail because of the machine or the settings fails here, before uvic
 
 import asyncio
 import functools
+import multiprocessing
 import os
 import signal
 import socket
 import sys
+import threading
+from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Never
 
@@ -18,7 +21,7 @@ from uvicorn.supervisors import Multiprocess
 
 import storage
 from schemas import ServiceError
-from server.app import create_app
+from server.app import App, create_app
 from server.log import LOG_CONFIG, log_event
 from server.migration import StartError, ensure_schema
 from server.protocol import LimitedProtocol
@@ -96,7 +99,7 @@ def serve(settings: Settings) -> int:
 def _uvicorn_config(settings: Settings) -> uvicorn.Config:
     workers = settings.server.workers
     return uvicorn.Config(
-        app=functools.partial(create_app, settings),
+        app=functools.partial(_create_app, settings),
         factory=True,
         interface="asgi3",
         lifespan="on",
@@ -115,6 +118,22 @@ def _uvicorn_config(settings: Settings) -> uvicorn.Config:
         timeout_graceful_shutdown=settings.server.shutdown_grace_seconds,
         backlog=BACKLOG,
     )
+
+
+def _create_app(settings: Settings) -> App:
+    """The application of one process.
+
+    A worker stops when its supervisor was killed: nobody else would stop it, and it would keep the port for ever.
+    """
+    supervisor = multiprocessing.parent_process()
+    if supervisor is not None:
+        threading.Thread(target=_stop_after, args=[supervisor], name="attachd-supervisor", daemon=True).start()
+    return create_app(settings)
+
+
+def _stop_after(supervisor: BaseProcess) -> None:
+    supervisor.join()
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _leave(_number: int, _frame: FrameType | None) -> Never:

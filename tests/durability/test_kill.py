@@ -197,3 +197,19 @@ def test_kill(tmp_path: Path, workers: int, kills: int) -> None:
             check(server, told)
         assert server.stop() == 0
     assert interrupted >= kills, "the load was too light to prove anything"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc names the workers")
+def test_workers_stop_when_their_supervisor_is_killed(tmp_path: Path) -> None:
+    """Otherwise they would serve for ever, and keep the port from the next server."""
+    with Attachd(tmp_path, "--workers", "2", credentials=False) as server:
+        workers = children(server.process.pid)
+        server.process.kill()
+        server.process.wait()
+        deadline = time.monotonic() + 20
+        while running := [worker for worker in workers if Path(f"/proc/{worker}").exists()]:
+            assert time.monotonic() < deadline, running
+            time.sleep(0.02)
+        port = server.base_url.rpartition(":")[2]
+        with Attachd(tmp_path, credentials=False, ATTACHD_SERVER_PORT=port) as successor:
+            assert successor.base_url == server.base_url
