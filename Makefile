@@ -1,4 +1,4 @@
-# Each target installs what it needs by itself, once: the stamps in .venv are older than what they depend on only then.
+# Each target installs what it needs by itself, and again only when the pins change: that is what the stamps in .venv are for.
 .DEFAULT_GOAL := help
 .PHONY: help install run test check bench conformance format lint types clean lock
 PYTHON ?= python3
