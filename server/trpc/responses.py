@@ -4,6 +4,7 @@ An outcome is the encoded data of a result, `{"json":…}`, or the error. Result
 known, and joined into their envelope as bytes.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -25,12 +26,20 @@ def encoder(procedure: Procedure) -> Callable[[Any], bytes]:
 
 
 def _encode_plain(output: Any) -> bytes:
-    return b'{"json":' + _encode(output) + b"}"
+    try:
+        return b'{"json":' + _encode(output) + b"}"
+    except UnicodeEncodeError:
+        return _encode_annotated(output)
 
 
 def _encode_annotated(output: Any) -> bytes:
     value, meta = serialize(output)
-    return _encode({"json": value} if meta is None else {"json": value, "meta": meta})
+    data = {"json": value} if meta is None else {"json": value, "meta": meta}
+    try:
+        return _encode(data)
+    except UnicodeEncodeError:
+        # Lone surrogates, which a client may have sent: UTF-8 has no bytes for them, but JSON has escapes.
+        return json.dumps(data, separators=(",", ":"), default=msgspec.to_builtins).encode()
 
 
 def internal(cause: Exception) -> ServiceError:

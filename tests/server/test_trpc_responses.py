@@ -104,6 +104,13 @@ def encoded(type_: Any, value: object) -> object:
             id="date",
         ),
         pytest.param(Any, msgspec.UNSET, {"json": None, "meta": {"values": ["undefined"], "v": 1}}, id="undefined"),
+        pytest.param(Plain, Plain("a\ud800"), {"json": {"name": "a\ud800"}}, id="lone-surrogate-plain"),
+        pytest.param(
+            dict[str, Any],
+            {"\udc00": {1}},
+            {"json": {"\udc00": [1]}, "meta": {"values": {"\udc00": ["set"]}, "v": 1}},
+            id="lone-surrogate-annotated",
+        ),
     ],
 )
 def test_results_are_superjson(type_: Any, value: object, expected: object) -> None:
