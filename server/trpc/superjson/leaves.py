@@ -1,9 +1,11 @@
 """Values without parts, as superjson writes them: JSON and an annotation, None where the JSON says it all."""
 
 import datetime as dt
+import decimal
 import enum
 import math
 import re
+import uuid
 from collections.abc import Callable
 from types import NoneType
 from typing import Any, Final
@@ -26,8 +28,7 @@ def write_leaf(value: object) -> Leaf:
     for cls in type(value).__mro__:
         if cls in _WRITERS:
             return _WRITERS[cls](value)
-    # UUIDs, decimals, dates and times are strings, as everywhere in msgspec.
-    return msgspec.to_builtins(value), None
+    raise TypeError(f"a {type(value).__name__} is no data that superjson can say")
 
 
 def _write_plain(value: object) -> Leaf:
@@ -92,5 +93,12 @@ _WRITERS: Final[dict[type, Callable[[Any], Leaf]]] = {
     bytearray: _write_bytes,
     memoryview: _write_bytes,
     msgspec.UnsetType: _write_unset,
+    # Left to msgspec's encoder, so that they look the same in answers that need no annotations.
+    dt.date: _write_plain,
+    dt.time: _write_plain,
+    dt.timedelta: _write_plain,
+    decimal.Decimal: _write_plain,
+    uuid.UUID: _write_plain,
+    msgspec.Raw: _write_plain,
     InvalidDate: _write_invalid_date,
 }
