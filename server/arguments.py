@@ -24,7 +24,7 @@ _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _MAX_DURATION_DAYS = 3650
 
 
-class UuidType(click.ParamType):
+class UuidType(click.ParamType[str]):
     """A UUID as the API takes it: 8-4-4-4-12 hexadecimal digits; kept in lower case."""
 
     name = "uuid"
@@ -36,7 +36,7 @@ class UuidType(click.ParamType):
         return value.lower()
 
 
-class DurationType(click.ParamType):
+class DurationType(click.ParamType[float]):
     """A number and its unit: 90s, 15m, 24h or 7d; in seconds."""
 
     name = "duration"
@@ -51,11 +51,16 @@ class DurationType(click.ParamType):
 
 
 class Failure(click.ClickException):
-    """One line on standard error and an exit code."""
+    """What the machine refused: one line on standard error, exit code 1."""
 
-    def __init__(self, message: str, exit_code: int = 1) -> None:
+    def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
-        self.exit_code = exit_code
+
+
+class Mistake(Failure):
+    """What was asked wrongly: one line on standard error, exit code 2."""
+
+    exit_code = 2
 
 
 config_option = click.option(
@@ -74,11 +79,11 @@ role_option = click.option(
 
 
 def load(config: Path | None, options: Mapping[str, object] | None = None) -> Settings:
-    """The settings, or a Failure that names the key."""
+    """The settings, or a Mistake that names the key."""
     try:
         return load_settings(config, options=options)
     except SettingsError as error:
-        raise Failure(str(error), exit_code=2) from error
+        raise Mistake(str(error)) from error
 
 
 def with_store(config: Path | None, action: Callable[[Store, Settings], Awaitable[T]]) -> T:

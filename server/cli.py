@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from server import dev, serving
-from server.arguments import Failure, attempt, config_option, load, with_store
+from server.arguments import Failure, Mistake, attempt, config_option, load, with_store
 from server.credential_commands import key, session
 from server.log import configure_logging
 from server.migration import ensure_schema
@@ -50,7 +50,7 @@ def serve(config: Path | None, host: str | None, port: int | None, workers: int 
         try:
             options |= dev.dev_options(host)
         except SettingsError as error:
-            raise Failure(str(error), exit_code=2) from error
+            raise Mistake(str(error)) from error
     settings = load(config, options)
     sys.exit(attempt(lambda: dev.serve(settings) if development else serving.serve(settings)))
 

@@ -8,7 +8,16 @@ from pathlib import Path
 import click
 
 from schemas import Role
-from server.arguments import DurationType, Failure, UuidType, config_option, organization_option, role_option, with_store
+from server.arguments import (
+    DurationType,
+    Failure,
+    Mistake,
+    UuidType,
+    config_option,
+    organization_option,
+    role_option,
+    with_store,
+)
 
 
 @click.group()
@@ -41,7 +50,7 @@ def revoke_session(config: Path | None) -> None:
     """
     token = sys.stdin.read().strip()
     if not token:
-        raise Failure("write the session's token to standard input", exit_code=2)
+        raise Mistake("write the session's token to standard input")
     if not with_store(config, lambda store, _: store.credentials.revoke_session(token)):
         raise Failure("no session has that token")
 

@@ -5,9 +5,10 @@ are limited where they are read. The fast path of a small request costs one meth
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 # Request line and headers together. Node refuses at 16 KiB, nginx at 8 KiB a header; a GET batch of 100 calls needs 10 KiB.
 MAX_HEAD_BYTES: Final = 65_536
@@ -39,6 +40,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """Start the clock of the first head."""
         super().connection_made(transport)
+        self.scope = {}  # type: ignore[typeddict-item]  # uvicorn says None until a request begins
         self._head_timer = self.loop.call_later(self.head_timeout_s, self._expire)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -48,7 +50,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; a long read in small pieces unless it is all body."""
-        if len(data) <= _PIECE_BYTES or (self.cycle is not None and self.cycle.more_body):
+        if len(data) <= _PIECE_BYTES or ((cycle := self._cycle()) is not None and cycle.more_body):
             self._feed(data)
             return
         for offset in range(0, len(data), _PIECE_BYTES):
@@ -59,7 +61,8 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         super().data_received(data)
         # uvicorn makes a scope when a request line begins and adds the method when its headers are complete.
-        if self.scope is not None and "method" in self.scope:
+        scope: Mapping[str, object] = self.scope
+        if "method" in scope:
             if self._head_timer is not None:
                 self._stop_timer()
             return
@@ -69,10 +72,15 @@ class LimitedProtocol(HttpToolsProtocol):
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(self.head_timeout_s, self._expire)
 
+    def _cycle(self) -> RequestResponseCycle | None:
+        """The newest request; uvicorn's annotation leaves out that there is none at first."""
+        return self.cycle
+
     def _refuse(self) -> None:
         self._stop_timer()
         # A pipelined head must not break into the answer before it.
-        if self.cycle is not None and not self.cycle.response_complete:
+        cycle = self._cycle()
+        if cycle is not None and not cycle.response_complete:
             self.transport.close()
             return
         self._refused = True

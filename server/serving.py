@@ -67,7 +67,7 @@ def listen(settings: Settings) -> tuple[Settings, socket.socket]:
         listening = socket.create_server(address, family=family, backlog=BACKLOG)
     except OSError as error:
         # A name that cannot be looked up has a number that only its own text explains; socket's other texts are padded.
-        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno)
+        reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise StartError(f"cannot listen on {host} port {port}: {reason}; choose another --host or --port") from error
     return with_port(settings, listening.getsockname()[1]), listening
 

@@ -182,8 +182,8 @@ def test_life_of_a_key(tmp_path: Path) -> None:
 
 
 def test_sweep(tmp_path: Path) -> None:
-    settings = {"ATTACHD_SWEEP_GRACE_SECONDS": "0", "ATTACHD_SWEEP_RETENTION_DAYS": "0"}
-    with Attachd(tmp_path, **settings) as server, server.client() as client:
+    server = Attachd(tmp_path, ATTACHD_SWEEP_GRACE_SECONDS="0", ATTACHD_SWEEP_RETENTION_DAYS="0")
+    with server, server.client() as client:
         kept, deleted, lost = (
             client.post("/api/upload", files={"file": (f"{name}.txt", name.encode())}).json()["id"]
             for name in ("kept", "deleted", "lost")
