@@ -49,8 +49,10 @@ def range_applies(request: Mapping[bytes, bytes], etag: bytes, last_modified: by
 def _modified_since(value: bytes | None, last_modified: bytes) -> bool | None:
     """Whether the file changed after that date; None without one."""
     since = None if value is None else parse_http_date(value)
+    if since is None:
+        return None
     modified = parse_http_date(last_modified)
-    return None if since is None or modified is None else modified > since
+    return modified is not None and modified > since
 
 
 def _matches(tags: bytes, etag: bytes, *, weak: bool) -> bool:

@@ -2,6 +2,7 @@
 
 import calendar
 from datetime import date, datetime
+from functools import lru_cache
 
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -12,9 +13,13 @@ _LONGEST = 40  # characters; the longest date there is, `Wednesday, 06-Nov-94 08
 
 def http_date(timestamp: str) -> bytes:
     """An ISO 8601 UTC timestamp of ours as IMF-fixdate; parts of a second are cut off."""
-    year, month, day = int(timestamp[:4]), int(timestamp[5:7]), int(timestamp[8:10])
-    weekday = _DAYS[date(year, month, day).weekday()]
-    return f"{weekday}, {day:02} {_MONTHS[month - 1]} {year:04} {timestamp[11:19]} GMT".encode()
+    return f"{_day(timestamp[:10])} {timestamp[11:19]} GMT".encode()
+
+
+@lru_cache(maxsize=1024)
+def _day(text: str) -> str:
+    day = date.fromisoformat(text)
+    return f"{_DAYS[day.weekday()]}, {day.day:02} {_MONTHS[day.month - 1]} {day.year:04}"
 
 
 def parse_http_date(value: bytes) -> int | None:
