@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
@@ -146,13 +146,16 @@ def test_we_read_what_the_peer_reads(peer: Peer, payload: dict[str, Any]) -> Non
 
 MEMBERS: st.SearchStrategy[object] = st.integers() | st.floats() | st.text(st.characters(codec="utf-8"), max_size=5) | st.none()
 MEMBERS |= st.datetimes(timezones=st.just(dt.UTC))
+# In a JavaScript map NaN is one key, and -0 is 0.
+KEYS = MEMBERS.filter(lambda key: not isinstance(key, float) or not (math.isnan(key) or key == 0))
 VALUES_WITHIN = st.recursive(
     MEMBERS | st.binary(max_size=4),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(MEMBERS, inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
     max_leaves=10,
 )
 
 
+@settings(deadline=None)
 @given(value=VALUES_WITHIN)
 def test_any_value_passes_through_the_peer(peer: Peer, value: object) -> None:
     ours = written(value)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import Code, ServiceError
@@ -136,8 +136,8 @@ def test_hostile_annotations_are_read_or_refused_quickly(make: Callable[[], obje
     started = time.process_time()
     with contextlib.suppress(ServiceError):
         deserialize(payload)
-    # A second is what a loaded machine may need; quadratic work would take minutes.
-    assert time.process_time() - started < 1
+    # The slowest takes 0.4 s (2026-11); a loaded machine may need more, quadratic work would take minutes.
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("case", ["billion-laughs", "long-string-aliased", "long-prefix"])
@@ -162,6 +162,7 @@ EQUALITIES = st.dictionaries(PATHS, st.lists(PATHS, max_size=3) | JSON, max_size
 VALUES_AT_PATHS = st.dictionaries(st.sampled_from(["a", "b", "a.b", ""]), JSON, max_size=4) | st.lists(JSON, max_size=3)
 
 
+@settings(deadline=None)
 @given(json=JSON | VALUES_AT_PATHS, values=TREES, equalities=EQUALITIES, v=st.sampled_from([None, 0, 1, "1"]))
 def test_any_annotations_give_a_value_that_can_be_written_or_a_clear_error(
     json: object, values: object, equalities: object, v: object
@@ -178,6 +179,7 @@ def test_any_annotations_give_a_value_that_can_be_written_or_a_clear_error(
     assert code is Code.BAD_REQUEST
 
 
+@settings(deadline=None)
 @given(JSON)
 def test_json_without_annotations_comes_through_as_it_is(json: object) -> None:
     assert deserialize({"json": json}) is json

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET, Meta, UnsetType
 
@@ -176,13 +176,16 @@ def test_a_type_may_need_annotations(annotation: Any) -> None:
 
 MEMBERS: st.SearchStrategy[object] = st.integers() | st.floats() | st.text(max_size=5) | st.none() | st.binary(max_size=4)
 MEMBERS |= st.datetimes(timezones=st.just(dt.UTC)).map(lambda d: d.replace(microsecond=d.microsecond // 1000 * 1000, fold=0))
+# What is read from "NaN" is always the same object, so that it is one member of a set.
+KEYS = MEMBERS.filter(lambda key: not isinstance(key, float) or not math.isnan(key))
 VALUES = st.recursive(
-    MEMBERS | st.sets(MEMBERS, max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(MEMBERS, inner, max_size=3),
+    MEMBERS | st.sets(KEYS, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
     max_leaves=12,
 )
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_what_is_written_is_read_again(value: object) -> None:
     json, meta = serialize(value)
