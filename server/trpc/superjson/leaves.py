@@ -23,6 +23,8 @@ Leaf = tuple[object, object]
 
 def write_leaf(value: object) -> Leaf:
     """The JSON and the annotation of `value`. Raises TypeError or ValueError for what no client could read."""
+    if type(value) in LEAF_TYPES:
+        return _WRITERS[type(value)](value)
     if isinstance(value, enum.Enum):
         return write_leaf(value.value)
     for cls in type(value).__mro__:
@@ -102,3 +104,4 @@ _WRITERS: Final[dict[type, Callable[[Any], Leaf]]] = {
     msgspec.Raw: _write_plain,
     InvalidDate: _write_invalid_date,
 }
+LEAF_TYPES: Final = frozenset(_WRITERS)

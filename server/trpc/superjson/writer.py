@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from server.trpc.superjson.fields import dataclass_members, struct_members
-from server.trpc.superjson.leaves import write_leaf
+from server.trpc.superjson.leaves import LEAF_TYPES, write_leaf
 from server.trpc.superjson.paths import FORBIDDEN_KEYS, escape_key
 from server.trpc.superjson.values import ErrorValue, Url
 
@@ -101,7 +101,8 @@ class _Writer:
 
     def _begin(self, value: object, path: Path) -> "Written | _Open":
         """`value` written, if that can be done at once; else the container to write part by part."""
-        opened = _open(value, path)
+        # Most values are leaves of a known type; asking for that first halves the time of a table of strings (2026-11).
+        opened = None if type(value) in LEAF_TYPES else _open(value, path)
         if opened is None:
             written, annotation = write_leaf(value)
             return written, None if annotation is None else [annotation]
