@@ -49,21 +49,25 @@ def slow_download(client: Client, url: str) -> socket.socket:
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc, which this system lacks")
 @pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
-def test_a_download_stops_when_its_client_goes_away(client: Client, large: str, is_reset: bool) -> None:
+def test_a_download_stops_when_its_client_goes_away(
+    client: Client, large: str, is_reset: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "attachd.rest")
     connections = [slow_download(client, large) for _ in range(5)]
     assert eventually(lambda: open_blobs(client.server) == 5)
     for connection in connections:
         if is_reset:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
-    assert eventually(lambda: open_blobs(client.server) == 0, timeout_s=IDLE_TIMEOUT_S / 2)
+    assert eventually(lambda: open_blobs(client.server) == 0)
+    assert not caplog.records  # it was not the idle time that ended them
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc, which this system lacks")
 def test_a_client_that_takes_nothing_is_left(client: Client, large: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "attachd.rest"), slow_download(client, large):
         assert eventually(lambda: open_blobs(client.server) == 1)
-        assert eventually(lambda: open_blobs(client.server) == 0, timeout_s=IDLE_TIMEOUT_S + 2)
+        assert eventually(lambda: open_blobs(client.server) == 0, timeout_s=IDLE_TIMEOUT_S + 5)
     assert any("the client took nothing for 1.5 seconds" in record.getMessage() for record in caplog.records)
 
 
@@ -133,7 +137,7 @@ def test_a_refused_body_is_read_on_for_a_while_only() -> None:
 
     started = time.monotonic()
     sent, _ = run(raising(ServiceError(Code.NOT_FOUND, "m")), receive, [(b"transfer-encoding", b"chunked")])
-    assert 4 < time.monotonic() - started < 7
+    assert 4 < time.monotonic() - started < 20
     assert (b"connection", b"close") in sent[0]["headers"]
     assert [message.get("more_body") for message in sent] == [None, True, False]
 

@@ -1,6 +1,7 @@
 """Bad uploads: each answered with exactly this status and body, and nothing left in the folder."""
 
 import logging
+import re
 import time
 
 import pytest
@@ -331,9 +332,12 @@ def test_a_client_that_goes_away_leaves_nothing(client: Client, caplog: pytest.L
         deadline = time.monotonic() + 5
         while not caplog.records and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("INFO", f"POST /api/upload: the client went away after {sent} bytes")
-    ]
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    # What was still in uvicorn's buffer when the connection ended was never read.
+    match = re.fullmatch(r"POST /api/upload: the client went away after (\d+) bytes", record.getMessage())
+    assert match is not None
+    assert int(match[1]) <= sent
     client.server.assert_only(before)
 
 
