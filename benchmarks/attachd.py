@@ -1,6 +1,7 @@
 """attachd itself, started as its users start it: a settings file, `attachd serve`, `attachd session create`."""
 
 import contextlib
+import os
 import subprocess
 import sys
 import uuid
@@ -70,5 +71,6 @@ def running(folder: Path) -> Iterator[Attachd]:
 def _create_session(config: Path) -> str:
     person = ["--user", str(uuid.uuid4()), "--organization", str(uuid.uuid4()), "--role", "member"]
     command = [*COMMAND, "session", "create", *person, "--config", str(config)]
-    done = subprocess.run(command, cwd=machine.ROOT, capture_output=True, text=True, check=True)
+    environment = os.environ | {"PYTHONPATH": str(machine.ROOT)}
+    done = subprocess.run(command, cwd=machine.ROOT, env=environment, capture_output=True, text=True, check=True)
     return done.stdout.strip()

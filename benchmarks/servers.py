@@ -37,7 +37,7 @@ class Server:
             self._process = subprocess.Popen(
                 command,
                 cwd=machine.ROOT,
-                env=inherited | {"NODE_ENV": "production"} | dict(environment or {}),
+                env=inherited | {"NODE_ENV": "production", "PYTHONPATH": str(machine.ROOT)} | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
