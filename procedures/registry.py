@@ -218,12 +218,14 @@ def _types(path: str, function: Function) -> tuple[Any, Any]:
 
 def _resolver(function: Function, input_type: Any, checked_output: Any) -> Next:
     """The inside of the chain: read the input, decode it, run the function, and in development check what it gives."""
-    takes_input = len(inspect.signature(function).parameters) == 2
-    decode = _decoder(input_type)
+    decode = None if input_type is None else _decoder(input_type)
+    without = (None,) * (len(inspect.signature(function).parameters) - 1)
 
     async def run(call: Call) -> Any:
-        value = decode(await call.read_input())
-        output = await (function(call.ctx, value) if takes_input else function(call.ctx))
+        if decode is None:  # what was sent is not even looked at, as in tRPC
+            output = await function(call.ctx, *without)
+        else:
+            output = await function(call.ctx, decode(await call.read_input()))
         if checked_output is not None:
             _check_output(call.path, output, checked_output)
         return output
@@ -233,8 +235,6 @@ def _resolver(function: Function, input_type: Any, checked_output: Any) -> Next:
 
 def _decoder(input_type: Any) -> Callable[[Any], Any]:
     """What turns a raw input into a value of the type. Undefined is None to every type that has no place for undefined."""
-    if input_type is None:
-        return lambda _: None
     convert = msgspec.convert
     try:
         undefined = convert(msgspec.UNSET, input_type)

@@ -106,9 +106,11 @@ class TrpcEndpoint:
     async def _answer(self, method: str, scope: Scope, receive: Receive, request_id: str) -> Answer:
         headers: Headers = dict(scope["headers"])
         path: bytes = scope["raw_path"][self._prefix_length :]
+        if path.endswith(b"/"):  # tRPC's standalone server trims twice: the whole path, then what is below the prefix
+            path = path.removesuffix(b"/").removesuffix(b"/")
         try:
             request = requests.parse_request(
-                method, path.removesuffix(b"/"), scope["query_string"], headers, self._find, self._rules
+                method, path, scope["query_string"], headers, self._find, self._rules
             )
         except ServiceError as error:
             return Answer(error.code.http_status, responses.render_error(error, None, self._stack(error)))

@@ -76,6 +76,21 @@ async def test_what_cannot_be_called_says_why(path: str, input: object, code: Co
     assert message in caught.value.message
 
 
+async def test_a_procedure_without_input_does_not_look_at_what_was_sent() -> None:
+    router = Router()
+
+    @router.query()
+    async def explicit(ctx: Context, input: None) -> bool:
+        return input is None
+
+    async def fail() -> object:
+        raise ServiceError(Code.BAD_REQUEST, "malformed")
+
+    for found in (greetings().freeze().get("nothing"), router.freeze().get("explicit")):
+        assert found is not None
+        assert await found.run(Call(found.path, found.kind, context(), fail, found.meta)) in {None, True}
+
+
 async def test_undefined_is_none_to_an_optional_input() -> None:
     router = Router()
 

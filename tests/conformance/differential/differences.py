@@ -87,27 +87,6 @@ DIFFERENCES = (
         ("status 404 -> 415", "body.error.json.data.path", *OTHER_ERROR),
         ("batch-multipart",),
     ),
-    # Calls.
-    Difference(
-        "the input of a procedure that takes none is read all the same, and must be good",
-        REFUSED,
-        ("input-malformed-for-no-input", "input-malformed-body-for-no-input"),
-    ),
-    Difference(
-        "the input of a procedure that takes none is read all the same, and must be good",
-        ("status 207 -> 400", "body.1.error", "body.1.result"),
-        ("batch-bad-entry-and-no-input",),
-    ),
-    Difference(
-        "the input of a procedure that takes none is read all the same, and must not be too large",
-        ("status 200 -> 413", "body.error", "body.result"),
-        ("body-over-limit-no-input",),
-    ),
-    Difference(
-        "one slash at the end of a path is forgiven, not two",
-        ("status 200 -> 404", "body.error", "body.result"),
-        ("path-two-final-slashes",),
-    ),
     # Errors.
     Difference("the text of an unexpected exception may hold secrets", ("body.error.json.message",), ("fail-crash",)),
     Difference(
