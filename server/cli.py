@@ -39,9 +39,10 @@ main.add_command(key)
     "--dev", "development", is_flag=True, help="Try it out: loopback only, all in ./data, demo credentials, curl lines."
 )
 def serve(config: Path | None, host: str | None, port: int | None, workers: int | None, *, development: bool) -> None:
-    """Serve until SIGTERM or Ctrl+C, then finish the requests in flight.
+    """Serve until SIGTERM or Ctrl+C.
 
-    The database is created, or brought to the newest schema, before the first request.
+    Requests in flight are then finished, within server.shutdown_grace_seconds. The database is created, or brought to
+    the newest schema, before the first request.
     """
     configure_logging()
     given = {"server.host": host, "server.port": port, "server.workers": workers}

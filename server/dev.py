@@ -53,7 +53,6 @@ def dev_options(host: str | None) -> dict[str, object]:
     return {
         "server.host": host,
         "server.base_url": "",
-        "server.workers": 1,
         "server.development": True,
         "database.url": f"sqlite:///./{DATA}/attachd.db",
         "upload.directory": str(DATA / "blobs"),

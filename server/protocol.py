@@ -78,6 +78,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refuse(self) -> None:
         self._stop_timer()
+        self.logger.warning("Request line and headers exceed %d bytes.", MAX_HEAD_BYTES)
         # A pipelined head must not break into the answer before it.
         cycle = self._cycle()
         if cycle is not None and not cycle.response_complete:
