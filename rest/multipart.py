@@ -5,7 +5,8 @@ Rules:
    bytes in silence. Every count has a limit in `Limits`.
 2. The text before the first boundary is skipped here, not by the parser, whose way depends on how the bytes were cut.
 3. The bytes of a part are passed on as slices of what came in, never copied.
-4. Any bytes give events or a `ServiceError`, the same however they are cut into chunks. After an error the reader is spent.
+4. Any bytes give events or a `ServiceError`, the same however they are cut into chunks; only the text after the last boundary
+   is counted from the next chunk on, for the parser does not tell where it begins. After an error the reader is spent.
 5. `filename*` is ignored (RFC 7578, 4.2): filters in front of us read `filename` only.
 """
 
