@@ -110,7 +110,7 @@ async def deliver(exchange: Exchange, download: Download, plan: Plan, send_timeo
         await _stream(exchange, download, plan, first, send_timeout_s)
 
 
-async def _stream(exchange: Exchange, download: Download, plan: Plan, data: bytes, send_timeout_s: float) -> None:
+async def _stream(exchange: Exchange, download: Download, plan: Plan, data: bytes | bytearray, send_timeout_s: float) -> None:
     """Send the chunks, `data` first, until the client goes away: uvicorn drops what is sent then, it does not raise."""
     offset = plan.start + len(data)
     async with asyncio.TaskGroup() as group:

@@ -82,7 +82,7 @@ class Exchange:
         self.started = True
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def send(self, data: bytes, *, more: bool) -> None:
+    async def send(self, data: bytes | bytearray, *, more: bool) -> None:
         """Send bytes of the answer's body; without `more` they are the last."""
         await self._send({"type": "http.response.body", "body": data, "more_body": more})
 
@@ -130,7 +130,8 @@ async def answer(handle: Callable[[Exchange], Awaitable[None]], exchange: Exchan
 
 
 def _log(exchange: Exchange, error: Exception) -> None:
-    logger.error("%s %s failed", exchange.scope["method"], exchange.scope["path"], exc_info=error)
+    fields = {"request_id": exchange.scope.get("request_id", "")}
+    logger.error("%s %s failed", exchange.scope["method"], exchange.scope["path"], exc_info=error, extra={"fields": fields})
 
 
 async def _reply_unless_started(exchange: Exchange, reply: Reply) -> None:

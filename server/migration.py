@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import storage
+from schemas import ServiceError
 
 
 class StartError(Exception):
@@ -19,8 +20,8 @@ def ensure_schema(database_url: str) -> bool:
     try:
         if storage.schema_is_current(database_url):
             return False
-    except Exception as error:  # the driver's errors, which only storage/catalog may name
-        raise StartError(f"cannot read the database: {error}") from error
+    except ServiceError as error:
+        raise StartError(error.message) from error
     # -P: a folder named `storage` in the current directory must not stand for the package.
     command = [sys.executable, "-P", "-m", "server.migration"]
     done = subprocess.run(command, input=database_url, capture_output=True, text=True, check=False)  # noqa: S603 (fixed command)

@@ -25,7 +25,7 @@ class Download:
         self.record = record
         self._reader = blobs.open(record.storage_path)
 
-    async def read(self, offset: int, length: int) -> bytes:
+    async def read(self, offset: int, length: int) -> bytes | bytearray:
         """Exactly those bytes of the file, which must lie inside it. Raises SERVICE_UNAVAILABLE when they cannot be read."""
         return await self._reader.read(offset, length)
 

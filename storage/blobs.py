@@ -31,7 +31,7 @@ class BlobWriter(Protocol):
 class BlobReader(Protocol):
     """An open blob."""
 
-    async def read(self, offset: int, length: int) -> bytes:
+    async def read(self, offset: int, length: int) -> bytes | bytearray:
         """Exactly those bytes, which must lie inside the blob. Raises SERVICE_UNAVAILABLE when they cannot be read."""
 
     def close(self) -> None:

@@ -1,13 +1,12 @@
 """Opening the store: the database, the bytes, and the services on them, closed in reverse."""
 
-import sqlite3
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from schemas import Code, ServiceError
 from storage.attachments import Attachments
-from storage.catalog import AttachmentTable, CredentialTable, Sqlite, schema_is_current, sqlite_path
+from storage.catalog import AttachmentTable, CredentialTable, Sqlite, open_database
 from storage.credentials import Credentials
 from storage.disk import DiskBlobs
 from storage.sweep import Sweep, SweepReport
@@ -55,15 +54,11 @@ async def open_store(
 
     Raises ServiceError SERVICE_UNAVAILABLE with what to mend when either cannot be opened.
     """
-    path = sqlite_path(database_url)
+    database = open_database(database_url, busy_timeout_s)
     try:
-        if not schema_is_current(database_url):
-            raise ServiceError(Code.SERVICE_UNAVAILABLE, f"the database {path} lacks the newest schema: run `attachd migrate`")
-        blobs = DiskBlobs(directory)
-        return Store(Sqlite(path, busy_timeout_s), blobs, credential_cache_s)
-    except sqlite3.Error as error:
-        raise ServiceError(Code.SERVICE_UNAVAILABLE, f"cannot open the database {path}: {error}") from error
+        return Store(database, DiskBlobs(directory), credential_cache_s)
     except OSError as error:
+        database.close()
         raise ServiceError(
             Code.SERVICE_UNAVAILABLE, f"cannot use the storage directory {directory}: {error.strerror}"
         ) from error

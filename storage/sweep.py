@@ -8,7 +8,6 @@
 
 import itertools
 import time
-from pathlib import Path
 
 import msgspec
 
@@ -73,9 +72,8 @@ class Sweep:
         after = ""
         while records := await self._table.page(after, _BATCH):
             after = records[-1].id
-            kept = {record.id: self._blobs.path(record.storage_path) for record in records if record.deleted_at is None}
-            self._report.missing += await self._blobs.run(_missing, kept)
+            kept = {record.id: record.storage_path for record in records if record.deleted_at is None}
+            self._report.missing += await self._blobs.run(self._missing, kept)
 
-
-def _missing(paths: dict[str, Path]) -> list[str]:
-    return [id for id, path in paths.items() if not path.exists()]
+    def _missing(self, kept: dict[str, str]) -> list[str]:
+        return [id for id, key in kept.items() if not self._blobs.exists(key)]

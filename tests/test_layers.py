@@ -29,8 +29,7 @@ FENCES = {
     "uvicorn": ("server/",),
     "uvloop": ("server/",),
     "click": ("server/",),
-    # store.py names what of the two, database or folder, could not be opened.
-    "sqlite3": ("storage/catalog/", "storage/store.py"),
+    "sqlite3": ("storage/catalog/",),
     "sqlalchemy": ("storage/catalog/",),
     "alembic": ("storage/catalog/",),
     "python_multipart": ("rest/multipart.py",),

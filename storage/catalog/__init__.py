@@ -2,7 +2,7 @@
 
 from storage.catalog.attachments import PATHS_AT_ONCE, AttachmentTable
 from storage.catalog.credentials import CredentialTable, KeyInfo
-from storage.catalog.schema import migrate, schema_is_current, sqlite_path
+from storage.catalog.schema import migrate, open_database, schema_is_current
 from storage.catalog.sqlite import Sqlite
 
 __all__ = [
@@ -12,6 +12,6 @@ __all__ = [
     "KeyInfo",
     "Sqlite",
     "migrate",
+    "open_database",
     "schema_is_current",
-    "sqlite_path",
 ]

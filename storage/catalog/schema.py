@@ -9,10 +9,11 @@ import sqlite3
 from pathlib import Path
 
 from schemas import Code, ServiceError
-from storage.catalog.sqlite import connect
+from storage.catalog.sqlite import Sqlite, connect
 
 HEAD = "0001"  # the newest file in migrations/versions; a test holds the two together
 _VERSION = "SELECT version_num FROM alembic_version"
+_HAS_VERSION = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'alembic_version'"
 _SCHEME = "sqlite:///"
 _MIGRATION_TIMEOUT_S = 60.0  # how long to wait for another process that migrates the same file
 
@@ -25,24 +26,39 @@ def sqlite_path(database_url: str) -> Path:
     return Path(path)
 
 
+def cannot_open(path: Path, error: sqlite3.Error) -> ServiceError:
+    """The error of a database that cannot be used at all; for operators, not for clients."""
+    return ServiceError(Code.SERVICE_UNAVAILABLE, f"cannot open the database {path}: {error}")
+
+
+def open_database(database_url: str, busy_timeout_s: float) -> Sqlite:
+    """The open database. Raises ServiceError with what to mend when it cannot be opened or lacks the newest schema."""
+    path = sqlite_path(database_url)
+    if not schema_is_current(database_url):
+        raise ServiceError(Code.SERVICE_UNAVAILABLE, f"the database {path} lacks the newest schema: run `attachd migrate`")
+    try:
+        return Sqlite(path, busy_timeout_s)
+    except sqlite3.Error as error:
+        raise cannot_open(path, error) from error
+
+
 def schema_is_current(database_url: str) -> bool:
-    """Whether the database exists with the newest schema. Raises sqlite3.Error when the file is no database."""
+    """Whether the database exists with the newest schema. Raises ServiceError when it cannot be opened or is no database."""
     path = sqlite_path(database_url)
     if not path.exists():
         return False
-    with contextlib.closing(connect(path, _MIGRATION_TIMEOUT_S)) as connection:
-        try:
-            return connection.execute(_VERSION).fetchall() == [(HEAD,)]
-        except sqlite3.OperationalError as error:
-            if "no such table" in str(error):
-                return False
-            raise
+    try:
+        with contextlib.closing(connect(path, _MIGRATION_TIMEOUT_S)) as connection:
+            versioned = connection.execute(_HAS_VERSION).fetchall()
+            return bool(versioned) and connection.execute(_VERSION).fetchall() == [(HEAD,)]
+    except sqlite3.Error as error:
+        raise cannot_open(path, error) from error
 
 
 def migrate(database_url: str) -> None:
     """Create the database if need be and apply what migrations it lacks, in one transaction; several may run at once.
 
-    Raises sqlite3.Error, OSError when the file cannot be written.
+    Raises sqlite3.Error or OSError when the file cannot be written.
     """
     import sqlalchemy  # noqa: PLC0415 (25 MB that no serving process needs)
     from alembic import command  # noqa: PLC0415

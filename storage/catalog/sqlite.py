@@ -16,7 +16,6 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,6 +29,8 @@ Row = tuple[Any, ...]
 Parameters = Sequence[Any]
 T = TypeVar("T")
 Change = Callable[[sqlite3.Connection], Any]
+Queued = tuple[Change, asyncio.Future[Any]]
+Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]  # the future, its result, or what was raised instead
 
 
 def unavailable() -> ServiceError:
@@ -40,8 +41,12 @@ def unavailable() -> ServiceError:
 def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     """A connection with the pragmas of this program; SQLite keeps them per connection. Raises sqlite3.Error."""
     connection = sqlite3.connect(path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False)
-    for pragma in _PRAGMAS:
-        connection.execute(f"PRAGMA {pragma}").fetchall()
+    try:
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}").fetchall()
+    except sqlite3.Error:
+        connection.close()
+        raise
     return connection
 
 
@@ -55,7 +60,7 @@ class Sqlite:
         self._reader = connect(path, busy_timeout_s)
         self._execute = self._reader.cursor().execute
         self._writer = connect(path, busy_timeout_s)
-        self._queue: queue.SimpleQueue[tuple[Change, Future[Any]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Queued | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_forever, name="attachd-writer", daemon=True)
         self._thread.start()
 
@@ -87,10 +92,10 @@ class Sqlite:
         `change` runs in the writer thread, in a savepoint; what it raises is raised here and undoes only its own effects.
         Raises ServiceError SERVICE_UNAVAILABLE when SQLite fails. A caller that is cancelled does not undo the write.
         """
-        future: Future[T] = Future()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.put((change, future))
         try:
-            return await asyncio.shield(asyncio.wrap_future(future))
+            return await future
         except sqlite3.Error as error:
             raise unavailable() from error
 
@@ -104,9 +109,9 @@ class Sqlite:
                 group.append(item)
             self._commit(group)
 
-    def _commit(self, group: list[tuple[Change, Future[Any]]]) -> None:
+    def _commit(self, group: list[Queued]) -> None:
         """Run the changes of a group in one transaction and settle their futures after it is durable."""
-        outcomes: list[tuple[Future[Any], Any, BaseException | None]] = []
+        outcomes: list[Outcome] = []
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             outcomes = [self._apply(change, future) for change, future in group]
@@ -115,13 +120,11 @@ class Sqlite:
             with contextlib.suppress(sqlite3.Error):
                 self._writer.execute("ROLLBACK")
             outcomes = [(future, None, error) for _, future in group]
-        for future, result, failure in outcomes:
-            if failure is None:
-                future.set_result(result)
-            else:
-                future.set_exception(failure)
+        # One wake-up of the loop for the group. A loop that was closed meanwhile has nobody waiting.
+        with contextlib.suppress(RuntimeError):
+            group[0][1].get_loop().call_soon_threadsafe(_settle, outcomes)
 
-    def _apply(self, change: Change, future: Future[Any]) -> tuple[Future[Any], Any, BaseException | None]:
+    def _apply(self, change: Change, future: asyncio.Future[Any]) -> Outcome:
         self._writer.execute("SAVEPOINT change")
         try:
             result = change(self._writer)
@@ -138,3 +141,14 @@ class Sqlite:
         self._thread.join()
         self._reader.close()
         self._writer.close()
+
+
+def _settle(outcomes: list[Outcome]) -> None:
+    """Give their outcomes to those who still wait for them; runs on the event loop."""
+    for future, result, failure in outcomes:
+        if future.done():  # its caller was cancelled
+            continue
+        if failure is None:
+            future.set_result(result)
+        else:
+            future.set_exception(failure)

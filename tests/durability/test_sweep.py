@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from storage import fresh_id
 from tests.running import Attachd, run_attachd
 
 DATABASE, BLOBS = "data/attachd.db", "data/blobs"  # the defaults of the settings
@@ -19,11 +20,11 @@ EXPIRED = "2020-01-01T00:00:00.000Z"  # a deletion longer ago than the default r
 YOUNG_S, OLD_S = 600, 7200  # the default grace is an hour
 # Files that no row knows, with the age in seconds of each: 5 bytes.
 ORPHANS = {
-    "attachments/org/old": OLD_S,
-    "attachments/org/.old.partial": OLD_S,
-    ".check-old.partial": OLD_S,
-    "attachments/org/young": YOUNG_S,
-    "attachments/org/.young.partial": YOUNG_S,
+    f"attachments/org/{fresh_id()}": OLD_S,
+    f"attachments/org/.{fresh_id()}.partial": OLD_S,
+    f".check-{fresh_id()}.partial": OLD_S,
+    f"attachments/org/{fresh_id()}": YOUNG_S,
+    f"attachments/org/.{fresh_id()}.partial": YOUNG_S,
 }
 OLD, YOUNG = ({path for path, age in ORPHANS.items() if age == wanted} for wanted in (OLD_S, YOUNG_S))
 

@@ -3,13 +3,14 @@
 import asyncio
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from schemas import Code, Principal, Reason, ServiceError
 from storage import API_A, Store, fresh_id, open_store
-from storage.disk import CHUNK
+from storage.disk import CHUNK, DiskBlobs
 from tests.storage.conftest import PNG, caller, files, keep
 
 CONVERSATION = "0190a000-0000-7000-8000-000000000001"
@@ -39,6 +40,21 @@ async def test_what_goes_in_comes_out(store: Store, directory: Path, size: int, 
         assert download.record == record
         assert await download.read(0, len(content)) == content
         assert await download.read(4, 3) == content[4:7]
+
+
+async def test_many_small_pieces(store: Store) -> None:
+    content = PNG + os.urandom(5000)
+    async with store.attachments.upload(caller(), "a.png", API_A) as upload:
+        for start in range(len(content)):
+            await upload.write(content[start : start + 1])
+        record = await upload.commit()
+    assert record.sha256 == hashlib.sha256(content).digest()
+
+
+@pytest.mark.parametrize("key", ["", "/", "../x", "a/../b", "a/..", "/etc/passwd", "a//b", "a\0b", "a/..b", "ä", "a/", "a\n"])
+def test_a_key_that_could_lead_elsewhere_is_refused(tmp_path: Path, key: str) -> None:
+    with pytest.raises(ValueError, match="is not the key of a blob"):
+        DiskBlobs(tmp_path).open(key)
 
 
 async def test_a_buffer_that_changes_is_copied(store: Store) -> None:
@@ -227,6 +243,15 @@ async def test_a_disk_that_fails_is_an_outage_that_passes(store: Store, director
     assert error.code is Code.SERVICE_UNAVAILABLE
     folder.unlink()
     await keep(store.attachments)
+
+
+async def test_a_folder_that_was_removed_comes_back_but_the_storage_directory_does_not(store: Store, directory: Path) -> None:
+    await keep(store.attachments)
+    shutil.rmtree(directory / "attachments")
+    await keep(store.attachments)
+    shutil.rmtree(directory)
+    assert (await error_of(keep(store.attachments))).code is Code.SERVICE_UNAVAILABLE
+    assert not directory.exists()  # it may be a disk that is not mounted now
 
 
 async def test_a_store_is_checked_for_real(store: Store, directory: Path) -> None:

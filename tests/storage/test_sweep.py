@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from storage import Store, SweepReport
+from storage import Store, SweepReport, fresh_id
 from tests.storage.conftest import caller, files, keep
 
 HOUR, DAY = 3600.0, 86400.0
@@ -34,8 +34,10 @@ async def test_a_store_that_agrees_is_left_alone(store: Store, directory: Path) 
 async def test_old_bytes_without_a_row_go_and_young_ones_stay(store: Store, directory: Path) -> None:
     id = await keep(store.attachments)
     kept = files(directory)[0]
-    old = [orphan(directory, "attachments/o/old", 2 * HOUR), orphan(directory, "attachments/o/.old.partial", 2 * HOUR)]
-    young = orphan(directory, "attachments/o/young", HOUR / 2)
+    old = [
+        orphan(directory, name, 2 * HOUR) for name in (f"attachments/o/{fresh_id()}", f"attachments/o/.{fresh_id()}.partial")
+    ]
+    young = orphan(directory, f"attachments/o/{fresh_id()}", HOUR / 2)
     os.utime(directory / kept, (0, 0))
     report = await sweep(store, dry_run=True)
     assert report == SweepReport(orphans=sorted(old), orphan_bytes=10)
@@ -73,8 +75,18 @@ async def test_more_than_a_batch(store: Store, directory: Path, monkeypatch: pyt
     gone = [await keep(store.attachments) for _ in range(7)]
     for id in gone:
         await store.attachments.delete(caller(), id)
-    for number in range(8):
-        orphan(directory, f"attachments/x/{number}", 2 * HOUR)
+    for _ in range(8):
+        orphan(directory, f"attachments/x/{fresh_id()}", 2 * HOUR)
     report = await sweep(store, retention_s=-1)
     assert (len(report.expired), len(report.orphans), report.missing) == (7, 8, [])
     assert {path.rsplit("/", 1)[1] for path in files(directory)} == set(kept)
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.txt", "attachments/notes.txt", "attachments/o/notes.txt", "attachments/o/p/x", "other/.x.partial"]
+)
+async def test_files_of_somebody_else_are_left_alone(store: Store, directory: Path, name: str) -> None:
+    """A folder that was named by mistake must not be emptied."""
+    orphan(directory, name, 99 * DAY)
+    assert await sweep(store, grace_s=0) == SweepReport()
+    assert files(directory) == [name]

@@ -1,0 +1,71 @@
+"""The folder that blobs lie in: where each lies, the threads that touch it, and what its failures mean."""
+
+import asyncio
+import contextlib
+import errno
+import os
+import re
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from schemas import Code, ServiceError
+
+WORKER_THREADS = 8  # disk operations at once in a process
+PARTIAL = ".partial"  # the end of a temporary file's name
+# Segments of these characters, none of which begins with two dots.
+_KEY = re.compile(r"(?:(?!\.\.)[A-Za-z0-9._-]+/)*(?!\.\.)[A-Za-z0-9._-]+\Z")
+
+T = TypeVar("T")
+
+
+def failed(error: OSError) -> ServiceError:
+    """What a client is told when the disk fails: 503, which clients retry; the cause goes to the log."""
+    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
+    why = "the storage is full" if full else "the storage is not available now, try again"
+    return ServiceError(Code.SERVICE_UNAVAILABLE, why)
+
+
+class Folder:
+    """A folder of the local disk, and the worker threads for it."""
+
+    def __init__(self, directory: Path) -> None:
+        """Creates the directory. Raises OSError when that fails."""
+        directory.mkdir(parents=True, exist_ok=True)
+        self.root = str(directory.resolve())
+        self._threads = ThreadPoolExecutor(WORKER_THREADS, thread_name_prefix="attachd-disk")
+
+    def path(self, key: str) -> str:
+        """Where the blob lies. Raises ValueError for a key that could lead out of the directory."""
+        if not _KEY.match(key):
+            raise ValueError(f"{key!r} is not the key of a blob")
+        return f"{self.root}/{key}"
+
+    def run(self, work: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """`work(*arguments)` in a worker thread. The work goes on when the future is cancelled."""
+        return asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+    def make(self, folder: str) -> None:
+        """Create a folder for blobs, and its parents, durably. Blocks."""
+        if folder == self.root:  # gone: an unmounted disk, say, whose mount point must not be filled instead
+            raise FileNotFoundError(errno.ENOENT, "the storage directory is gone", self.root)
+        parent = os.path.dirname(folder)
+        if not os.path.exists(parent):
+            self.make(parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)
+        fsync(parent)
+
+    def close(self) -> None:
+        """Wait for the disk operations under way and end the threads."""
+        self._threads.shutdown()
+
+
+def fsync(folder: str) -> None:
+    """Make the entries of a folder durable: the names that were created, renamed or removed in it. Blocks."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

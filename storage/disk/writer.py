@@ -1,0 +1,113 @@
+"""A file on its way in."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+
+from storage.disk.folder import PARTIAL, Folder, failed, fsync
+
+CHUNK = 256 * 1024  # bytes in one hop: a hop costs 60 us, hashing and writing this much 300 us; two for each upload in flight
+_IOV_MAX = 512  # pieces in one writev(2); the least that systems allow is 1024 on Linux and macOS
+
+
+class DiskWriter:
+    """A file on its way in; see `BlobWriter`."""
+
+    def __init__(self, folder: Folder, path: str) -> None:
+        self._folder = folder
+        self._path = path
+        self._parent, name = os.path.split(path)
+        self._partial = f"{self._parent}/.{name}{PARTIAL}"
+        self._hash = hashlib.sha256()
+        self._descriptor = -1
+        self._pieces: list[bytes | memoryview] = []
+        self._held = 0
+        self._work: asyncio.Future[None] | None = None
+
+    async def write(self, data: bytes | memoryview) -> None:
+        """Hold the bytes; a worker thread writes each `CHUNK` of them, or `_IOV_MAX` pieces, while the next come in."""
+        self._pieces.append(data)
+        self._held += len(data)
+        if self._held >= CHUNK or len(self._pieces) >= _IOV_MAX:
+            await self._settle()
+            self._work = self._folder.run(self._append, self._pieces)
+            self._pieces, self._held = [], 0
+
+    async def commit(self) -> bytes:
+        """Write the rest, then rule 1 of the module, in one hop."""
+        await self._settle()
+        self._work = self._folder.run(self._finish, self._pieces)
+        await self._settle()
+        return self._hash.digest()
+
+    def abort(self) -> None:
+        """Remove the temporary file, after the worker thread that writes to it."""
+        if self._work is not None:  # else nothing was written yet
+            self._work.add_done_callback(self._remove_after)
+
+    def _remove_after(self, work: asyncio.Future[None]) -> None:
+        work.exception()  # it was raised to the caller, unless that was cancelled meanwhile: then nobody asks for it
+        with contextlib.suppress(RuntimeError):  # the store was closed: sweep removes it
+            self._folder.run(self._remove)
+
+    async def _settle(self) -> None:
+        """Wait for the hop under way; a cancelled caller leaves it to finish (rule 4)."""
+        if self._work is not None:
+            try:
+                await asyncio.shield(self._work)
+            except OSError as error:
+                raise failed(error) from error
+
+    def _append(self, pieces: list[bytes | memoryview]) -> None:
+        if self._descriptor < 0:
+            self._create()
+        for piece in pieces:
+            self._hash.update(piece)
+        _write_all(self._descriptor, pieces)
+
+    def _create(self) -> None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        try:
+            self._descriptor = os.open(self._partial, flags, 0o600)
+        except FileNotFoundError:  # the first blob of its folder
+            self._folder.make(self._parent)
+            self._descriptor = os.open(self._partial, flags, 0o600)
+
+    def _finish(self, pieces: list[bytes | memoryview]) -> None:
+        self._append(pieces)
+        os.fsync(self._descriptor)
+        self._close()
+        os.rename(self._partial, self._path)
+        fsync(self._parent)
+
+    def _remove(self) -> None:
+        self._close()
+        with contextlib.suppress(OSError):  # most often it is renamed already; what fails to go now, sweep removes
+            os.unlink(self._partial)
+        with contextlib.suppress(OSError):
+            os.unlink(self._path)  # a commit whose caller was cancelled: there will be no row
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _write_all(descriptor: int, pieces: list[bytes | memoryview]) -> None:
+    """Write every byte of the pieces: writev(2) may write fewer than it was given."""
+    left = sum(map(len, pieces))
+    written = os.writev(descriptor, pieces)
+    while written < left:
+        left -= written
+        pieces = _behind(pieces, written)
+        written = os.writev(descriptor, pieces)
+
+
+def _behind(pieces: list[bytes | memoryview], count: int) -> list[bytes | memoryview]:
+    """The pieces without their first `count` bytes."""
+    for index, piece in enumerate(pieces):
+        if count < len(piece):
+            return [memoryview(piece)[count:], *pieces[index + 1 :]]
+        count -= len(piece)
+    return []
