@@ -13,6 +13,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from procedures import Call, Context, Procedures
+from rest import Exchange, Reply
 from schemas import ClientDisconnected, Code, ServiceError
 from server.credentials import Authenticator
 from server.log import RequestLog, log_exception
@@ -23,13 +24,11 @@ from storage import Attachments
 
 _CONTENT_TYPE = (b"content-type", b"application/json")
 _VARY = (b"vary", b"trpc-accept, accept")
-_CLOSE = (b"connection", b"close")
 _NO_CONTENT = 204
 _SERVER_ERROR = 500  # from here on it is our failure, and somebody must look
 _ROUTE = "trpc"  # what the log calls a request that failed before its procedures were known
 
 Headers = Mapping[bytes, bytes]
-Extra = tuple[tuple[bytes, bytes], ...]  # headers of an answer beside the constant ones
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -41,12 +40,16 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What goes back; `route` is what the log calls the request."""
+    """What goes back. `route` is what the log calls the request, `allow` the header of a 405, empty if there is none.
+
+    `unread` says that the request's body was not read to its end, so that the connection cannot go on.
+    """
 
     status: int
     body: bytes
     route: str = _ROUTE
-    headers: Extra = ()
+    allow: bytes = b""
+    unread: bool = False
 
 
 class TrpcEndpoint:
@@ -87,14 +90,14 @@ class TrpcEndpoint:
             except ClientDisconnected as gone:
                 self._record(method, Answer(gone.code.http_status, b""), started, request_id)
                 return
-            length = str(len(answer.body)).encode()
-            headers = [
-                _CONTENT_TYPE,
-                _VARY,
-                (b"content-length", length),
-                (b"x-request-id", request_id.encode()),
-                *answer.headers,
-            ]
+            headers = [_CONTENT_TYPE, _VARY, (b"x-request-id", request_id.encode())]
+            if answer.allow:
+                headers.append((b"allow", answer.allow))
+            if answer.unread:
+                await Exchange(scope, receive, send, frozenset()).reply(Reply(answer.status, headers, answer.body))
+                self._record(method, answer, started, request_id)
+                return
+            headers.append((b"content-length", str(len(answer.body)).encode()))
             await send({"type": "http.response.start", "status": answer.status, "headers": headers})
         await send({"type": "http.response.body", "body": answer.body})
         self._record(method, answer, started, request_id)
@@ -109,22 +112,19 @@ class TrpcEndpoint:
         if path.endswith(b"/"):  # tRPC's standalone server trims twice: the whole path, then what is below the prefix
             path = path.removesuffix(b"/").removesuffix(b"/")
         try:
-            request = requests.parse_request(
-                method, path, scope["query_string"], headers, self._find, self._rules
-            )
+            request = requests.parse_request(method, path, scope["query_string"], headers, self._find, self._rules)
         except ServiceError as error:
             return Answer(error.code.http_status, responses.render_error(error, None, self._stack(error)))
         context = await self._context(method, headers, request_id)
-        extra: Extra = ()
         if method == "GET":
             inputs = requests.query_inputs(request)
         else:
-            inputs, extra = await self._read_inputs(request, headers, receive)
+            inputs = Inputs(await self._read_body(headers, receive), request.is_batch, len(request.calls))
         if not request.is_batch:
             outcome = await self._outcome(request, 0, inputs, context, request_id)
-            return self._single(request, outcome, extra)
+            return self._single(request, outcome, inputs.unread)
         calls = (self._outcome(request, index, inputs, context, request_id) for index in range(len(request.calls)))
-        return self._batch(request, await _side_by_side(*calls), extra)
+        return self._batch(request, await _side_by_side(*calls), inputs.unread)
 
     async def _context(self, method: str, headers: Headers, request_id: str) -> Context | ServiceError:
         """The context, or the error that each call fails with once its procedure and method are known to be right."""
@@ -159,12 +159,6 @@ class TrpcEndpoint:
             log_exception(error, route=path, request_id=request_id)
             return responses.internal(error)
 
-    async def _read_inputs(self, request: Request, headers: Headers, receive: Receive) -> tuple[Inputs, Extra]:
-        """The inputs from the body, and the header that a body left unread needs: the connection cannot go on."""
-        text = await self._read_body(headers, receive)
-        extra = (_CLOSE,) if isinstance(text, ServiceError) else ()
-        return Inputs(text, request.is_batch, len(request.calls)), extra
-
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes | ServiceError:
         """The whole body, or the error of one that is too large or too slow. Raises ClientDisconnected."""
         limit = self._limits.max_body_bytes
@@ -189,14 +183,14 @@ class TrpcEndpoint:
             if not message.get("more_body", False):
                 return b"".join(pieces)
 
-    def _single(self, request: Request, outcome: Outcome, extra: Extra) -> Answer:
+    def _single(self, request: Request, outcome: Outcome, unread: bool) -> Answer:
         path = request.calls[0][0]
         if isinstance(outcome, bytes):
-            return Answer(200, responses.render_result(outcome), path, extra)
+            return Answer(200, responses.render_result(outcome), path, unread=unread)
         body = responses.render_error(outcome, path, self._stack(outcome))
-        return Answer(outcome.code.http_status, body, path, (*extra, *self._allow(request, [outcome])))
+        return Answer(outcome.code.http_status, body, path, self._allow(request, [outcome]), unread)
 
-    def _batch(self, request: Request, outcomes: list[Outcome], extra: Extra) -> Answer:
+    def _batch(self, request: Request, outcomes: list[Outcome], unread: bool) -> Answer:
         paths = [path for path, _ in request.calls]
         envelopes = [
             responses.render_result(outcome)
@@ -205,17 +199,17 @@ class TrpcEndpoint:
             for path, outcome in zip(paths, outcomes, strict=True)
         ]
         status = responses.status_of(outcomes)
-        headers = extra if status == 200 else (*extra, *self._allow(request, outcomes))
-        return Answer(status, responses.render_batch(envelopes), ",".join(paths), headers)
+        allow = b"" if status == 200 else self._allow(request, outcomes)
+        return Answer(status, responses.render_batch(envelopes), ",".join(paths), allow, unread)
 
-    def _allow(self, request: Request, outcomes: list[Outcome]) -> Extra:
+    def _allow(self, request: Request, outcomes: list[Outcome]) -> bytes:
         """The `allow` header of a 405 (RFC 9110, 15.5.6): what the last call with a wrong method would accept."""
         methods = b""
         for (_, procedure), outcome in zip(request.calls, outcomes, strict=True):
             if procedure is None or isinstance(outcome, bytes) or outcome.code is not Code.METHOD_NOT_SUPPORTED:
                 continue
             methods = requests.accepted_methods(procedure.kind, self._rules).encode()
-        return ((b"allow", methods),) if methods else ()
+        return methods
 
     def _stack(self, error: ServiceError) -> str | None:
         """The stack for `data.stack`, in development; of an unexpected exception the exception's own."""

@@ -184,6 +184,11 @@ class Inputs:
         self._count = count
         self._inputs: dict[int, Any] | None = None
 
+    @property
+    def unread(self) -> bool:
+        """Whether the text could not be read to its end."""
+        return isinstance(self._text, ServiceError)
+
     def of(self, index: int) -> Any:
         """The input of the call at that index; UNSET if it has none. Raises BAD_REQUEST."""
         if self._inputs is None:

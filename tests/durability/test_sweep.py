@@ -19,13 +19,14 @@ NAMES = ("kept", "deleted", "expired")
 EXPIRED = "2020-01-01T00:00:00.000Z"  # a deletion longer ago than the default retention of 30 days
 YOUNG_S, OLD_S = 600, 7200  # the default grace is an hour
 # Files that no row knows, with the age in seconds of each: 5 bytes.
-ORPHANS = {
-    f"attachments/org/{fresh_id()}": OLD_S,
-    f"attachments/org/.{fresh_id()}.partial": OLD_S,
-    f".check-{fresh_id()}.partial": OLD_S,
-    f"attachments/org/{fresh_id()}": YOUNG_S,
-    f"attachments/org/.{fresh_id()}.partial": YOUNG_S,
-}
+_ORPHANS = (
+    ("attachments/org/{}", OLD_S),
+    ("attachments/org/.{}.partial", OLD_S),
+    (".check-{}.partial", OLD_S),
+    ("attachments/org/{}", YOUNG_S),
+    ("attachments/org/.{}.partial", YOUNG_S),
+)
+ORPHANS = {path.format(fresh_id()): age for path, age in _ORPHANS}
 OLD, YOUNG = ({path for path, age in ORPHANS.items() if age == wanted} for wanted in (OLD_S, YOUNG_S))
 
 
