@@ -1,4 +1,4 @@
-"""Downloads: attachd, Starlette's `FileResponse`, @fastify/static and nginx with sendfile, from one file system.
+"""Downloads: attachd, Starlette's `FileResponse`, @fastify/static and nginx with sendfile, from a disk in a warm page cache.
 
 The peers serve a file by its name to anyone; attachd looks up the session and the row and sends its safety headers.
 """
@@ -32,7 +32,7 @@ def measure_downloads(scratch: Path, plan: Plan) -> Iterator[Result]:
                 Target(
                     name=name,
                     server=server,
-                    script=write_paths(scratch / "download" / f"{name}.paths", [paths[name]]),
+                    script=write_paths(scratch / "download" / f"{server.port}.paths", [paths[name]]),
                     cookie=ours.cookie,
                 )
                 for name, server in servers.items()

@@ -66,7 +66,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--publish", action="store_true", help="put the tables into docs/performance.md")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to FILE")
     parser.add_argument(
-        "--folder", type=Path, help="where `disk` and `memory` keep their files (default: the temporary folder)"
+        "--folder", type=Path, help="where `disk`, `download` and `memory` keep their files (default: the temporary folder)"
     )
     return parser.parse_args()
 
@@ -82,7 +82,7 @@ def _measure(suites: Sequence[str], plan: Plan, folder: Path | None) -> Outcome:
         os.sched_setaffinity(0, {pair[1]})
     in_memory = machine.memory_file_system()
     if in_memory is None:
-        print("no memory file system here: uploads and downloads are measured on the disk", flush=True)
+        print("no memory file system here: all uploads are measured on the disk", flush=True)
     with (
         tempfile.TemporaryDirectory(prefix="attachd-bench-", dir=in_memory) as fast,
         tempfile.TemporaryDirectory(prefix="attachd-bench-", dir=folder) as slow,
@@ -100,7 +100,7 @@ def _results(suites: Sequence[str], plan: Plan, fast: Path, slow: Path) -> Itera
     if "disk" in suites:
         yield from measure_uploads("disk", slow, plan, fsync=True)
     if "download" in suites:
-        yield from measure_downloads(fast, plan)
+        yield from measure_downloads(slow, plan)
 
 
 def _how(plan: Plan) -> dict[str, str]:
