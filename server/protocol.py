@@ -49,12 +49,15 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; a long read in small pieces unless it is all body."""
-        if len(data) <= _PIECE_BYTES or ((cycle := self._cycle()) is not None and cycle.more_body):
-            self._feed(data)
-            return
-        for offset in range(0, len(data), _PIECE_BYTES):
-            self._feed(data[offset : offset + _PIECE_BYTES])
+        """Feed the parser; a long read in small pieces until it is body."""
+        while len(data) > _PIECE_BYTES and not self._in_body():
+            self._feed(data[:_PIECE_BYTES])
+            data = data[_PIECE_BYTES:]
+        self._feed(data)
+
+    def _in_body(self) -> bool:
+        cycle = self._cycle()
+        return cycle is not None and cycle.more_body
 
     def _feed(self, data: bytes) -> None:
         if self._refused or self.transport.is_closing():
