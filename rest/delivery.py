@@ -7,7 +7,6 @@ shown only if its type is on the short list of `rest/disposition.py`. No byte is
 import asyncio
 import logging
 from collections.abc import Mapping
-from functools import lru_cache
 
 import msgspec
 
@@ -66,7 +65,7 @@ def plan(method: str, request: Mapping[bytes, bytes], record: Record, *, attachm
         except RangeNotSatisfiable:
             return range_not_satisfiable(record.size)
     headers = [
-        (b"content-type", _content_type(record.content_type)),
+        (b"content-type", record.content_type.encode()),  # text without a charset: nobody knows it, and it is saved, not shown
         (b"content-disposition", content_disposition(record.filename, record.content_type, attachment=attachment)),
         (b"etag", etag),
         (b"last-modified", modified),
@@ -88,12 +87,6 @@ def _extent(record: Record, part: Range | None) -> Headers:
         (b"content-range", b"bytes %d-%d/%d" % (part.start, part.stop - 1, record.size)),
         (b"repr-digest", digest),
     ]
-
-
-@lru_cache(maxsize=256)
-def _content_type(kind: str) -> bytes:
-    """The header's value; text is UTF-8, else browsers guess by the reader's locale."""
-    return f"{kind}; charset=utf-8".encode() if kind.startswith("text/") else kind.encode()
 
 
 async def deliver(exchange: Exchange, download: Download, plan: Plan, send_timeout_s: float) -> None:
