@@ -88,7 +88,7 @@ def _run(target: Target, connections: int, seconds: int) -> Sample:
     used = target.server.processor_seconds() - before
     summary = msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=_Summary)
     if summary.failed_sockets or summary.failed_statuses or summary.timeouts or not summary.requests:
-        raise RuntimeError(f"{target.name}: requests failed under load: {summary}")
+        raise RuntimeError(f"{target.name}: requests failed under load: {summary}\n{target.server.state()}")
     if target.after_run:
         target.after_run()
     return Sample(

@@ -48,6 +48,12 @@ class Server:
         """The id of the process."""
         return self._process.pid
 
+    def state(self) -> str:
+        """What to say when it does not do as it should: whether it still runs, and the end of its log."""
+        code = self._process.poll()
+        running = "it still runs" if code is None else f"it has ended with status {code}"
+        return f"{self._process.args!r}: {running}\n{self._log.read_text(errors='replace')[-2000:]}"
+
     def processor_seconds(self) -> float:
         """How long the process has run on a core since it started, all its threads together; 0 where the system hides it."""
         if sys.platform != "linux":
@@ -66,8 +72,9 @@ class Server:
                 time.sleep(0.05)
             else:
                 return self
+        state = self.state()
         self.stop()
-        raise RuntimeError(f"{self._process.args!r} did not start:\n{self._log.read_text(errors='replace')[-2000:]}")
+        raise RuntimeError(f"a server did not start: {state}")
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
