@@ -58,7 +58,7 @@ def _start(name: str, folder: Path) -> Server:
 def _emptying(folder: Path) -> Callable[[], None]:
     def empty() -> None:
         for file in folder.iterdir():
-            file.unlink()
+            file.unlink(missing_ok=True)
 
     return empty
 
@@ -68,6 +68,7 @@ def _check(payload: Payload, ours: Attachd, peers: Mapping[str, Server], folders
     kept = ours.client.get(f"/api/attachments/{ours.upload(payload)}/download").body
     _expect("attachd", [hashlib.sha256(kept).hexdigest(), str(len(kept))], payload)
     for name, server in peers.items():
+        _emptying(folders[name])()  # of what was under way when the load before ended
         client = Client(server.port, {"Content-Type": payload.content_type})
         answer = client.request("POST", "/api/upload", body=payload.form())
         client.close()
