@@ -1,12 +1,15 @@
 """One request at a time, for filling a server and for checking its answers before they are timed."""
 
 import http.client
+import time
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
 from benchmarks.servers import HOST
+
+_FRESH_S = 2.0  # a connection unused for longer is opened anew: servers close idle ones, Node after 5 s
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,12 +30,17 @@ class Client:
     def __init__(self, port: int, headers: Mapping[str, str]) -> None:
         self._connection = http.client.HTTPConnection(HOST, port, timeout=60)
         self._headers = dict(headers)
+        self._used = time.monotonic()
 
     def request(self, method: str, path: str, *, body: bytes | None = None, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to one request, read whole."""
+        if time.monotonic() - self._used > _FRESH_S:
+            self._connection.close()
         self._connection.request(method, path, body=body, headers=self._headers | dict(headers or {}))
         reply = self._connection.getresponse()
-        return Answer(status=reply.status, headers=reply.getheaders(), body=reply.read())
+        answer = Answer(status=reply.status, headers=reply.getheaders(), body=reply.read())
+        self._used = time.monotonic()
+        return answer
 
     def get(self, path: str) -> Answer:
         """The answer to a GET. Raises RuntimeError unless it is 200."""
