@@ -79,9 +79,10 @@ class App:
         """Serve one request, or the lifespan of the process."""
         if scope["type"] == "http":
             scope["request_id"] = self._next_request_id()
-            if self._cors is None:
+            if self._cors is None or all(name != b"origin" for name, _ in scope["headers"]):
                 await self._dispatch(scope, receive, send)
             else:
+                scope.pop("extensions", None)  # the middleware adds its headers to what goes through `send`
                 await self._cors(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)

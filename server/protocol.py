@@ -1,14 +1,16 @@
-"""uvicorn's HTTP protocol with the two limits that it and httptools lack: on the size of a request's head, and on its time.
+"""uvicorn's HTTP protocol with two limits that it and httptools lack, on the size of a request's head and on its time, and with
+a short way for small answers.
 
 Without them one connection can fill the memory with a header that never ends, and idle connections stay for ever. Bodies
 are limited where they are read. The fast path of a small request costs one method call more (0.2 us, 2026-11).
 """
 
 import asyncio
+import functools
 from collections.abc import Mapping
 from typing import Final
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 # Request line and headers together. Node refuses at 16 KiB, nginx at 8 KiB a header; a GET batch of 100 calls needs 10 KiB.
 MAX_HEAD_BYTES: Final = 65_536
@@ -19,6 +21,11 @@ HEAD_TIMEOUT_S: Final = 30.0
 LINGER_S: Final = 2.0
 # What is handed to the parser at a time while it reads a head, so that the limit is exact to this many bytes.
 _PIECE_BYTES: Final = 16_384
+
+# The name of an ASGI extension: `scope["extensions"][WHOLE_ANSWER](status, header_lines, body)`. uvicorn looks through every
+# header of an answer with two regular expressions and joins it piece by piece, 6 us of the 23 that a small request costs there
+# (2026-11); an application whose headers are constant need not pay them.
+WHOLE_ANSWER: Final = "attachd.whole_answer"
 
 _TOO_LARGE_BODY: Final = (
     b'{"error":{"code":"BAD_REQUEST","message":"request line and headers exceed %d bytes"}}' % MAX_HEAD_BYTES
@@ -74,6 +81,29 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse()
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(self.head_timeout_s, self._expire)
+
+    def on_headers_complete(self) -> None:
+        """Let uvicorn begin the request, and offer the application to take its answer whole."""
+        super().on_headers_complete()
+        self.scope["extensions"] = {WHOLE_ANSWER: functools.partial(self._answer, self.cycle)}  # type: ignore[dict-item]  # ASGI: a dict
+
+    async def _answer(self, cycle: RequestResponseCycle, status: int, headers: bytes, body: bytes) -> None:
+        """Send an answer in one write. `headers` are whole lines with their CRLF, Content-Length among them.
+
+        Does what the cycle's `send` does for the two messages of such an answer, without looking through each header.
+        """
+        if self.flow.write_paused and not cycle.disconnected:
+            await self.flow.drain()
+        if cycle.disconnected:
+            return
+        cycle.response_started = cycle.response_complete = True
+        defaults = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
+        connection = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(b"".join((STATUS_LINE[status], defaults, headers, connection, body)))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.transport.close()
+        cycle.on_response()
 
     def _cycle(self) -> RequestResponseCycle | None:
         """The newest request; uvicorn's annotation leaves out that there is none at first."""

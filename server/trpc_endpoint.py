@@ -7,7 +7,8 @@ side; the failure of one is that call's outcome.
 import asyncio
 import time
 import traceback
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
@@ -17,6 +18,8 @@ from rest import Exchange, Reply
 from schemas import ClientDisconnected, Code, ServiceError
 from server.credentials import Authenticator
 from server.log import RequestLog, log_exception
+from server.protocol import WHOLE_ANSWER
+from server.side_by_side import side_by_side
 from server.trpc import requests, responses
 from server.trpc.requests import Inputs, Request, Rules
 from server.trpc.responses import Outcome
@@ -24,6 +27,9 @@ from storage import Attachments
 
 _CONTENT_TYPE = (b"content-type", b"application/json")
 _VARY = (b"vary", b"trpc-accept, accept")
+# The same headers as one piece, for a server that takes an answer whole.
+_HEAD = b"content-type: application/json\r\nvary: trpc-accept, accept\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
+_NO_EXTENSIONS: dict[str, Any] = {}
 _NO_CONTENT = 204
 _SERVER_ERROR = 500  # from here on it is our failure, and somebody must look
 _ROUTE = "trpc"  # what the log calls a request that failed before its procedures were known
@@ -90,6 +96,12 @@ class TrpcEndpoint:
             except ClientDisconnected as gone:
                 self._record(method, Answer(gone.code.http_status, b""), started, request_id)
                 return
+            whole = scope.get("extensions", _NO_EXTENSIONS).get(WHOLE_ANSWER)
+            if whole is not None and not answer.allow and not answer.unread:
+                body = answer.body
+                await whole(answer.status, _HEAD % (len(body), request_id.encode()), body)
+                self._record(method, answer, started, request_id)
+                return
             headers = [_CONTENT_TYPE, _VARY, (b"x-request-id", request_id.encode())]
             if answer.allow:
                 headers.append((b"allow", answer.allow))
@@ -123,8 +135,8 @@ class TrpcEndpoint:
         if not request.is_batch:
             outcome = await self._outcome(request, 0, inputs, context, request_id)
             return self._single(request, outcome, inputs.unread)
-        calls = (self._outcome(request, index, inputs, context, request_id) for index in range(len(request.calls)))
-        return self._batch(request, await _side_by_side(*calls), inputs.unread)
+        calls = [self._outcome(request, index, inputs, context, request_id) for index in range(len(request.calls))]
+        return self._batch(request, await side_by_side(calls), inputs.unread)
 
     async def _context(self, method: str, headers: Headers, request_id: str) -> Context | ServiceError:
         """The context, or the error that each call fails with once its procedure and method are known to be right."""
@@ -214,12 +226,3 @@ class TrpcEndpoint:
     def _stack(self, error: ServiceError) -> str | None:
         """The stack for `data.stack`, in development; of an unexpected exception the exception's own."""
         return "".join(traceback.format_exception(error)) if self._limits.stacks else None
-
-
-async def _side_by_side(*calls: Coroutine[object, object, Outcome]) -> list[Outcome]:
-    """The outcomes of calls that run at once, in order. A call never raises, so no sibling is ever cancelled."""
-    if len(calls) == 1:
-        return [await calls[0]]
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(call) for call in calls]
-    return [task.result() for task in tasks]

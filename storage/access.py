@@ -3,7 +3,11 @@
 Another organization's attachment does not exist for the caller: NOT_FOUND, so that ids cannot be probed.
 """
 
-from schemas import Code, Principal, Record, ServiceError
+from typing import TypeVar
+
+from schemas import Attachment, Code, Principal, Record, ServiceError
+
+Kept = TypeVar("Kept", Record, Attachment)
 
 
 def not_found(id: str) -> ServiceError:
@@ -11,11 +15,11 @@ def not_found(id: str) -> ServiceError:
     return ServiceError(Code.NOT_FOUND, f'attachment "{id}" not found')
 
 
-def visible(principal: Principal, record: Record | None, id: str) -> Record:
+def visible(principal: Principal, record: Kept | None, id: str) -> Kept:
     """The record, if the caller's organization owns it; a deleted one only for admins. Raises NOT_FOUND."""
     if record is None or record.organization_id != principal.organization_id:
         raise not_found(id)
-    if record.deleted_at is not None and principal.role != "admin":
+    if record.deleted_at and principal.role != "admin":
         raise not_found(id)
     return record
 

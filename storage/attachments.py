@@ -6,8 +6,6 @@ It alone combines the rules (`access`, `policy`, `filenames`) with the two place
 from types import TracebackType
 from typing import Self
 
-from msgspec import UNSET
-
 from schemas import Attachment, AttachmentItem, Deleted, Principal, Record
 from storage import access
 from storage.blobs import Blobs
@@ -53,18 +51,7 @@ class Attachments:
 
     async def get(self, principal: Principal, id: str) -> Attachment:
         """One attachment; admins also get a deleted one, with `deleted_at`. Raises NOT_FOUND."""
-        record = access.visible(principal, await self._table.find(id.lower()), id)
-        return Attachment(
-            id=record.id,
-            conversation_id=record.conversation_id,
-            organization_id=record.organization_id,
-            filename=record.filename,
-            content_type=record.content_type,
-            size=record.size,
-            storage_path=record.storage_path,
-            created_at=record.created_at,
-            deleted_at=UNSET if record.deleted_at is None else record.deleted_at,
-        )
+        return access.visible(principal, await self._table.seen(id.lower()), id)
 
     async def delete(self, principal: Principal, id: str) -> Deleted:
         """Delete softly: gone for everyone at once, the bytes after the retention time. Raises NOT_FOUND, FORBIDDEN."""

@@ -7,7 +7,8 @@ Rules:
 3. All writes of a process go through one thread. What waits in its queue shares one transaction, hence one fsync; each
    write has a savepoint of its own, so that one failure is that write's outcome and not its neighbours'.
 4. A write is acknowledged after COMMIT with `synchronous=FULL` has returned, never before.
-5. Every statement is read to its end (`fetchall`), because an open cursor pins the WAL and an old snapshot.
+5. No snapshot outlives a turn of the event loop, and every statement is read to its end, because an old snapshot pins the
+   write-ahead log and hides what was written since.
 """
 
 import asyncio
@@ -59,6 +60,7 @@ class Sqlite:
         self._busy_timeout_s = busy_timeout_s
         self._reader = connect(path, busy_timeout_s)
         self._execute = self._reader.cursor().execute
+        self._in_snapshot = False
         self._writer = connect(path, busy_timeout_s)
         self._queue: queue.SimpleQueue[Queued | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_forever, name="attachd-writer", daemon=True)
@@ -67,9 +69,27 @@ class Sqlite:
     def rows(self, sql: str, parameters: Parameters) -> list[Row]:
         """All rows of a statement that is known to give few. Raises ServiceError SERVICE_UNAVAILABLE."""
         try:
+            if not self._in_snapshot:
+                self._begin_snapshot()
             return self._execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise unavailable() from error
+
+    def _begin_snapshot(self) -> None:
+        """One read transaction for all reads until the event loop comes round: its locks cost 2.4 us, a look-up 3.5.
+
+        A write that is acknowledged is seen by its caller all the same: the acknowledgement runs on the loop too, so what
+        reads after it either began its snapshot after the commit, or comes after the end that the older snapshot queued.
+        """
+        self._execute("BEGIN")
+        self._in_snapshot = True
+        asyncio.get_running_loop().call_soon(self._end_snapshot)
+
+    def _end_snapshot(self) -> None:
+        if self._in_snapshot:
+            self._in_snapshot = False
+            if self._reader.in_transaction:  # unless SQLite itself ended it, upon an I/O error
+                self._execute("COMMIT")
 
     async def rows_of_any_length(self, sql: str, parameters: Parameters) -> list[Row]:
         """All rows of a statement: at once if there are at most `INLINE_ROWS`, else from a worker thread."""
@@ -139,6 +159,7 @@ class Sqlite:
         """Finish the queued writes, then close; the last connection to close folds the WAL into the file."""
         self._queue.put(None)
         self._thread.join()
+        self._end_snapshot()
         self._reader.close()
         self._writer.close()
 
