@@ -1,7 +1,7 @@
 """The plain HTTP handlers, one module an API, and what they share: forms in, files out, errors in JSON."""
 
 from rest.attachments import Authenticate, DownloadHandler, UploadHandler, attachment_routes
-from rest.exchanges import Exchange, answer, not_found
+from rest.exchanges import WHOLE_ANSWER, Exchange, answer, not_found
 from rest.headers import pick
 from rest.health import health_routes
 from rest.multipart import MultipartReader, boundary_of
@@ -9,6 +9,7 @@ from rest.replies import INTERNAL_ERROR, Reply, error_reply, json_reply, method_
 
 __all__ = [
     "INTERNAL_ERROR",
+    "WHOLE_ANSWER",
     "Authenticate",
     "DownloadHandler",
     "Exchange",

@@ -22,6 +22,10 @@ from schemas import ClientDisconnected, Code, Reason, ServiceError
 
 logger = logging.getLogger("attachd.rest")
 
+# The name of an ASGI extension: `await scope["extensions"][WHOLE_ANSWER](status, header_lines, body)`. uvicorn looks through
+# every header of an answer with two regular expressions and joins it piece by piece, 6 us of the 23 that a small request costs
+# there (2026-11). Nothing that a client sent may be in these headers: here nobody looks for line ends.
+WHOLE_ANSWER = "attachd.whole_answer"
 LINGER_S = 5.0  # how long a refused body is read on and dropped; nginx's `lingering_timeout`
 LINGER_IDLE_S = 1.0  # how long nothing may come meanwhile: a client that waits for the connection to end need not wait longer
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
@@ -89,7 +93,11 @@ class Exchange:
     async def reply(self, reply: Reply) -> None:
         """Send a whole answer; closes the connection when the request was not read whole (rule 2)."""
         headers = [*reply.headers, (b"content-length", b"%d" % len(reply.body))]
-        if self.complete:
+        whole = self.scope.get("extensions", {}).get(WHOLE_ANSWER)
+        if self.complete and whole is not None:
+            self.started = True
+            await whole(reply.status, b"".join([b"%b: %b\r\n" % header for header in headers]), reply.body)
+        elif self.complete:
             await self.start(reply.status, headers)
             await self.send(reply.body, more=False)
         else:

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from procedures import Router as ProcedureRouter
 from procedures import app_router
-from rest import attachment_routes, health_routes, not_found
+from rest import WHOLE_ANSWER, attachment_routes, health_routes, not_found
 from schemas import ServiceError
 from server.credentials import Authenticator
 from server.log import RequestLog
@@ -107,6 +107,14 @@ class App:
                 size += len(message.get("body", b""))
             await send(message)
 
+        async def observe_whole(whole_status: int, headers: bytes, body: bytes) -> None:
+            nonlocal status, size
+            status, size = whole_status, len(body)
+            await whole(whole_status, b"%bx-request-id: %b\r\n" % (headers, scope["request_id"].encode()), body)
+
+        whole = scope.get("extensions", {}).get(WHOLE_ANSWER)
+        if whole is not None:
+            scope["extensions"] = {WHOLE_ANSWER: observe_whole}
         try:
             await self._rest(scope, receive, observe)
         finally:

@@ -14,11 +14,10 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from procedures import Call, Context, Procedures
-from rest import Exchange, Reply
+from rest import WHOLE_ANSWER, Exchange, Reply
 from schemas import ClientDisconnected, Code, ServiceError
 from server.credentials import Authenticator
 from server.log import RequestLog, log_exception
-from server.protocol import WHOLE_ANSWER
 from server.side_by_side import side_by_side
 from server.trpc import requests, responses
 from server.trpc.requests import Inputs, Request, Rules
