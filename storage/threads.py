@@ -1,0 +1,70 @@
+"""Worker threads for calls that block, lighter than `concurrent.futures`: a call costs one queue and one wake-up of the loop.
+
+With an executor each call makes two futures, a condition and three callbacks, a third of what a small upload costs (2026-11).
+"""
+
+import asyncio
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+Queued = tuple[asyncio.Future[Any], Callable[..., Any], tuple[object, ...]]
+
+
+def available_cores() -> int:
+    """The processors that this process may use, which a container or `taskset` may have made fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class Threads:
+    """`count` threads that take calls in the order they come."""
+
+    def __init__(self, count: int, name: str) -> None:
+        self._queue: queue.SimpleQueue[Queued | None] = queue.SimpleQueue()
+        self._threads = [threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True) for n in range(count)]
+        for thread in self._threads:
+            thread.start()
+
+    def run(self, work: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
+        """`work(*arguments)` in one of the threads. Shield the future: cancelling it would not stop the work.
+
+        Raises RuntimeError after `close`.
+        """
+        if not self._threads:
+            raise RuntimeError("the threads were closed")
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._queue.put((future, work, arguments))
+        return future
+
+    def _work(self) -> None:
+        while (queued := self._queue.get()) is not None:
+            future, work, arguments = queued
+            result, failure = None, None
+            try:
+                result = work(*arguments)
+            except Exception as error:  # noqa: BLE001 (not swallowed: it is the outcome of the call)
+                failure = error
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
+                future.get_loop().call_soon_threadsafe(_settle, future, result, failure)
+            del queued, future, work, arguments, result, failure  # not held while this thread waits for the next
+
+    def close(self) -> None:
+        """Finish the calls that were queued, then end."""
+        for _ in self._threads:
+            self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
+
+def _settle(future: asyncio.Future[Any], result: object, failure: Exception | None) -> None:
+    if future.done():  # cancelled
+        return
+    if failure is None:
+        future.set_result(result)
+    else:
+        future.set_exception(failure)
