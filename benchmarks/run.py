@@ -7,10 +7,12 @@ not under load sleep. Nothing else should run meanwhile: the ratios of single ro
 import argparse
 import datetime as dt
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Never
 
 import msgspec
 
@@ -39,6 +41,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 def main() -> int:
     """Measure, print the tables, and say by the exit status whether all bars are reached."""
     options = _options()
+    signal.signal(signal.SIGTERM, _leave)
     plan = _QUICK if options.quick else _FULL
     try:
         outcome = _measure(options.only or _SUITES, plan, options.folder)
@@ -57,6 +60,11 @@ def main() -> int:
     missed += outcome.memory is not None and memory_missed(outcome.memory)
     print(f"\n{missed} of the bars missed" if missed else "\nall bars reached")
     return 1 if missed else 0
+
+
+def _leave(number: int, _frame: object) -> Never:
+    """Unwind, so that the servers are stopped and the scratch folders removed."""
+    sys.exit(128 + number)
 
 
 def _options() -> argparse.Namespace:
