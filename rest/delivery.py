@@ -22,7 +22,7 @@ from storage import Download
 
 logger = logging.getLogger("attachd.rest")
 
-CHUNK_BYTES = 256 * 1024  # read and sent at once: a read costs a thread hop of 60 us; two are held for each download
+CHUNK_BYTES = 128 * 1024  # read and sent at once: a read costs a thread hop of 60 us; two are held for each download
 DELIVERY_HEADERS = CONDITIONAL | {b"range"}  # the request's headers that matter here
 
 # The bytes of an attachment never change, but who may read them does: a cache asks every time, and gets 304.

@@ -5,6 +5,7 @@ come from this origin or an allowed one (Fetch Metadata, then `Origin`, as Go's 
 request with neither header is not a browser's. API keys are never sent unasked, so they need no such check.
 """
 
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
 from starlette.types import Scope
@@ -16,6 +17,7 @@ from storage import Credentials
 Authenticate = Callable[[Scope], Awaitable[Principal]]
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _BEARER = b"bearer "
+_SEEN_ENTRIES = 1024  # cookie headers that are remembered, each for `Credentials.remember_s`; about 0.5 MB
 
 
 class Authenticator:
@@ -24,6 +26,7 @@ class Authenticator:
     def __init__(self, credentials: Credentials, cookie: str, trusted_origins: Iterable[str]) -> None:
         self._credentials = credentials
         self._cookie = cookie.encode("latin-1")
+        self._seen: dict[bytes, tuple[float, Principal]] = {}
         self._trusted = frozenset(origin.encode("latin-1") for origin in trusted_origins)
 
     async def principal(self, method: str, headers: Mapping[bytes, bytes]) -> Principal | None:
@@ -37,13 +40,21 @@ class Authenticator:
         cookies = headers.get(b"cookie")
         if cookies is None:
             return None
-        token = cookie_value(cookies, self._cookie)
-        if token is None:
-            return None
-        principal = await self._credentials.session_principal(token)
+        seen = self._seen.get(cookies)
+        principal = seen[1] if seen is not None and seen[0] > time.monotonic() else await self._session(cookies)
         if principal is not None and method not in _SAFE_METHODS and self._is_cross_site(headers):
             message = "cross-site request refused: its origin is neither this server's nor in server.allowed_origins"
             raise ServiceError(Code.FORBIDDEN, message)
+        return principal
+
+    async def _session(self, cookies: bytes) -> Principal | None:
+        """Whose session the cookies hold; remembered by the whole header, which saves parsing and hashing it again."""
+        token = cookie_value(cookies, self._cookie)
+        principal = None if token is None else await self._credentials.session_principal(token)
+        if principal is not None:
+            if len(self._seen) >= _SEEN_ENTRIES:
+                del self._seen[next(iter(self._seen))]
+            self._seen[cookies] = (time.monotonic() + self._credentials.remember_s, principal)
         return principal
 
     async def required(self, scope: Scope) -> Principal:

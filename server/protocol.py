@@ -43,6 +43,7 @@ class LimitedProtocol(HttpToolsProtocol):
     head_timeout_s = HEAD_TIMEOUT_S
     _head_bytes = 0
     _refused = False
+    _idle_since: float | None = None
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
@@ -52,8 +53,11 @@ class LimitedProtocol(HttpToolsProtocol):
         self._head_timer = self.loop.call_later(self.head_timeout_s, self._expire)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clocks."""
         self._stop_timer()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -82,6 +86,34 @@ class LimitedProtocol(HttpToolsProtocol):
             self._refuse()
         elif self._head_timer is None:
             self._head_timer = self.loop.call_later(self.head_timeout_s, self._expire)
+
+    def _unset_keepalive_if_required(self) -> None:
+        """Something came: the connection is not idle. uvicorn cancels its timer here, and makes a new one for each answer."""
+        self._idle_since = None
+
+    def on_response_complete(self) -> None:
+        """Take the next request of the pipeline, or be idle from now on; as in uvicorn, but with one timer a connection."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
+            return
+        self._idle_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        self.timeout_keep_alive_task = None
+        if self.transport.is_closing() or self._idle_since is None:  # a request is under way: its end begins a new time
+            return
+        left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left_s <= 0:
+            self.transport.close()
+        else:
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self._close_if_idle)
 
     def on_body(self, body: bytes) -> None:
         """Keep a piece of the body until it is asked for; the usual one piece is never copied, unlike in uvicorn."""

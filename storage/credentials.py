@@ -17,6 +17,7 @@ from storage.ids import fresh_id
 
 MAX_TOKEN_CHARACTERS = 512  # longer ones are not hashed: none of ours is longer than 50
 CACHE_ENTRIES = 16_384  # about 6 MB; past it the oldest are forgotten
+CALLER_REMEMBERS_S = 1.0  # enough to save a busy caller nearly all of the work
 KEY_PREFIX = "attachd_"  # so that scanners of leaked secrets can tell what they found
 
 
@@ -29,7 +30,8 @@ class Credentials:
 
     def __init__(self, table: CredentialTable, cache_s: float) -> None:
         self._table = table
-        self._cache_s = cache_s
+        self.remember_s = min(cache_s / 2, CALLER_REMEMBERS_S)  # how long a caller may remember what it was told
+        self._cache_s = cache_s - self.remember_s  # the two together keep a revoked credential for `cache_s` at most
         self._cache: dict[bytes, tuple[float, Principal]] = {}
 
     async def create_session(self, *, user_id: str, organization_id: str, role: Role, ttl_s: float) -> str:

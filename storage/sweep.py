@@ -54,8 +54,11 @@ class Sweep:
             self._report.expired += [record.storage_path for record in records]
             self._report.expired_bytes += sum(record.size for record in records)
             if not self._dry_run:
-                await self._table.purge([record.id for record in records], self._deleted_before)
+                await self._table.purge([record.id for record in records])
                 await self._blobs.delete([record.storage_path for record in records])
+
+        if not self._dry_run:
+            await self._table.forget_events(self._deleted_before)
 
     async def _remove_orphans(self) -> None:
         """Look up each old file's row just before the file is removed; both are read in batches."""

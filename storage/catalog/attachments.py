@@ -129,14 +129,13 @@ class AttachmentTable:
         """Up to `limit` rows deleted before `time`, in order of (deleted_at, id), from behind `after`."""
         return [_record(row) for row in self._database.rows(_EXPIRED, (time, *after, limit))]
 
-    async def purge(self, ids: list[str], events_before: Timestamp) -> None:
-        """Remove deleted rows for good, and the events older than that time."""
+    async def purge(self, ids: list[str]) -> None:
+        """Remove deleted rows for good."""
+        await self._database.write(lambda connection: connection.executemany(_PURGE, [(id,) for id in ids]))
 
-        def change(connection: sqlite3.Connection) -> None:
-            connection.executemany(_PURGE, [(id,) for id in ids])
-            connection.execute(_PURGE_EVENTS, (events_before,))
-
-        await self._database.write(change)
+    async def forget_events(self, before: Timestamp) -> None:
+        """Remove the events older than that time."""
+        await self._database.write(lambda connection: connection.execute(_PURGE_EVENTS, (before,)))
 
     async def page(self, after: str, limit: int) -> list[Record]:
         """Up to `limit` rows, deleted ones included, by id from behind `after`."""

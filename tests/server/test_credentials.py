@@ -1,5 +1,7 @@
 """Who asks: cookies, keys, and the refusal of cross-site requests."""
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -122,3 +124,27 @@ async def test_a_wrong_key_is_not_saved_by_a_cookie(store: Store, session: bytes
     """What the client chose to send counts; a stale key must be noticed."""
     headers = {b"authorization": b"Bearer wrong", b"cookie": session}
     assert await authenticator(store).principal("GET", headers) is None
+
+
+async def test_a_revoked_session_is_remembered_no_longer_than_allowed(tmp_path: Path, store: Store, session: bytes) -> None:
+    url = f"sqlite:///{tmp_path}/a.db"
+    for cache_s in (0.0, 0.3):
+        async with await open_store(database_url=url, directory=tmp_path / "blobs", credential_cache_s=cache_s) as other:
+            token = await other.credentials.create_session(user_id="u", organization_id="o", role="member", ttl_s=60)
+            headers = {b"cookie": f"session={token}".encode()}
+            asking = authenticator(other)
+            until = time.monotonic() + 0.2
+            while time.monotonic() < until:  # both caches are warm, and were warmed at different times
+                assert await asking.principal("GET", headers) is not None
+                await asyncio.sleep(0.01)
+            await store.credentials.revoke_session(token)
+            await asyncio.sleep(cache_s + 0.02)
+            assert await asking.principal("GET", headers) is None
+
+
+async def test_remembered_cookie_headers_are_bounded(store: Store, session: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("server.credentials._SEEN_ENTRIES", 3)
+    asking = authenticator(store)
+    for number in range(9):
+        assert await asking.principal("GET", {b"cookie": b"n=%d; %b" % (number, session)}) is not None
+    assert len(asking._seen) == 3  # noqa: SLF001 (the bound is the point)
