@@ -21,7 +21,7 @@ check: .venv/dev  ## format check, lint, types, layers and tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
-bench: .venv/dev  ## measure side by side with the peers; writes docs/performance.md
+bench: .venv/dev  ## measure side by side with the peers, a quarter of an hour; needs two idle cores, wrk and Node
 	$(BIN)/python benchmarks/run.py
 
 conformance: .venv/dev  ## run the real clients of tests/conformance only

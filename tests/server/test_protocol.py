@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import uvicorn
 
+from rest import WHOLE_ANSWER
 from server.protocol import MAX_HEAD_BYTES, LimitedProtocol
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]
@@ -33,10 +35,19 @@ async def echo(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+async def whole(scope: Any, receive: Any, send: Any) -> None:
+    """Answer the method by the extension that takes an answer whole."""
+    body = scope["method"].encode()
+    await scope["extensions"][WHOLE_ANSWER](200, b"content-length: %d\r\n" % len(body), body)
+
+
 @asynccontextmanager
-async def serving(protocol: type[LimitedProtocol]) -> AsyncIterator[int]:
+async def serving(protocol: type[LimitedProtocol], app: Any = echo, keep_alive_s: int = 5) -> AsyncIterator[int]:
     listening = socket.create_server(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(echo, http=protocol, lifespan="off", ws="none", log_config=None))
+    config = uvicorn.Config(
+        app, http=protocol, lifespan="off", ws="none", log_config=None, timeout_keep_alive=keep_alive_s, server_header=False
+    )
+    server = uvicorn.Server(config)
     # The test process keeps its own signals.
     task = asyncio.create_task(server._serve([listening]))  # noqa: SLF001
     try:
@@ -133,3 +144,59 @@ def test_a_later_head_that_never_ends() -> None:
 def test_a_slow_body_is_not_the_heads_business() -> None:
     reply = answer(request(body=b"hello")[:-5], b"hel", b"lo", protocol=ImpatientProtocol, pause_s=0.3)
     assert reply.endswith(b"\r\n\r\n5")
+
+
+async def test_an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not() -> None:
+    async with serving(LimitedProtocol, keep_alive_s=1) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        began = time.monotonic()
+        while time.monotonic() - began < 2.5:  # longer than the time, never idle for it
+            writer.write(request(body=b"abc", close=False))
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+            assert await reader.readexactly(1) == b"3"
+            await asyncio.sleep(0.3)
+        idle_since = time.monotonic()
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert 0.5 < time.monotonic() - idle_since < 2
+        writer.close()
+
+
+async def test_a_request_that_takes_longer_than_the_idle_time_is_answered() -> None:
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(1.5)
+        await whole(scope, receive, send)
+
+    async with serving(LimitedProtocol, slow, keep_alive_s=1) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in range(2):
+            writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(3) == b"GET"
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "expected", "closes"),
+    [
+        pytest.param(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n", b"GET", False, id="keep-alive"),
+        pytest.param(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", b"GET", True, id="close"),
+        pytest.param(b"GET / HTTP/1.0\r\n\r\n", b"GET", True, id="http-1.0"),
+        pytest.param(b"HEAD / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", b"", True, id="head-has-no-body"),
+        pytest.param(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" * 3, b"GET", False, id="pipelined"),
+    ],
+)
+async def test_an_answer_that_is_taken_whole(head: bytes, expected: bytes, closes: bool) -> None:
+    async with serving(LimitedProtocol, whole) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(head)
+        for _ in range(head.count(b" / ")):
+            lines = (await reader.readuntil(b"\r\n\r\n")).lower().splitlines()
+            assert lines[0] == b"http/1.1 200 ok"
+            assert [line.partition(b":")[0] for line in lines[1:-1]] == [
+                *(b"date", b"content-length"),
+                *([b"connection"] if closes else []),
+            ]
+            assert await reader.readexactly(len(expected)) == expected
+        if closes:
+            assert await asyncio.wait_for(reader.read(), 2) == b""
+        writer.close()
