@@ -24,7 +24,7 @@ logger = logging.getLogger("attachd.rest")
 
 CHUNK_BYTES = (
     256 * 1024
-)  # read and sent at once; two are held for each download. Half of it makes large files a third slower (2026-11)
+)  # read and sent at once; two are held for each download. Half of it made large files a fifth slower (2026-11)
 DELIVERY_HEADERS = CONDITIONAL | {b"range"}  # the request's headers that matter here
 
 # The bytes of an attachment never change, but who may read them does: a cache asks every time, and gets 304.

@@ -6,7 +6,7 @@ request with neither header is not a browser's. API keys are never sent unasked,
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from starlette.types import Scope
 
@@ -14,7 +14,6 @@ from procedures.middleware import AUTHENTICATION_REQUIRED
 from schemas import Code, Principal, ServiceError
 from storage import Credentials
 
-Authenticate = Callable[[Scope], Awaitable[Principal]]
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _BEARER = b"bearer "
 _SEEN_ENTRIES = 1024  # cookie headers that are remembered, each for `Credentials.remember_s`; about 0.5 MB

@@ -2,7 +2,7 @@
 a short way for small answers.
 
 Without them one connection can fill the memory with a header that never ends, and idle connections stay for ever. Bodies
-are limited where they are read. The fast path of a small request costs one method call more (0.2 us, 2026-11).
+are limited where they are read.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Worker threads for calls that block, lighter than `concurrent.futures`: a call costs one queue and one wake-up of the loop.
 
-With an executor each call makes two futures, a condition and three callbacks, a third of what a small upload costs (2026-11).
+With an executor each call makes two futures, a condition and three callbacks: 8 % fewer uploads of 64 KiB (2026-11).
 """
 
 import asyncio
@@ -49,7 +49,7 @@ class Threads:
             except Exception as error:  # noqa: BLE001 (not swallowed: it is the outcome of the call)
                 failure = error
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
-                future.get_loop().call_soon_threadsafe(_settle, future, result, failure)
+                future.get_loop().call_soon_threadsafe(settle, future, result, failure)
             del queued, future, work, arguments, result, failure  # not held while this thread waits for the next
 
     def close(self) -> None:
@@ -61,8 +61,9 @@ class Threads:
         self._threads = []
 
 
-def _settle(future: asyncio.Future[Any], result: object, failure: Exception | None) -> None:
-    if future.done():  # cancelled
+def settle(future: asyncio.Future[Any], result: object, failure: BaseException | None) -> None:
+    """Give a call its outcome, unless its caller was cancelled meanwhile; runs on the event loop."""
+    if future.done():
         return
     if failure is None:
         future.set_result(result)

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from schemas import Code, ServiceError
+from storage.threads import settle
 
 INLINE_ROWS = 256  # rows; about 0.4 ms on the event loop
 GROUP_LIMIT = 128  # writes in one transaction, so that the first of a group does not wait for ever
@@ -142,7 +143,7 @@ class Sqlite:
             outcomes = [(future, None, error) for _, future in group]
         # One wake-up of the loop for the group. A loop that was closed meanwhile has nobody waiting.
         with contextlib.suppress(RuntimeError):
-            group[0][1].get_loop().call_soon_threadsafe(_settle, outcomes)
+            group[0][1].get_loop().call_soon_threadsafe(_settle_all, outcomes)
 
     def _apply(self, change: Change, future: asyncio.Future[Any]) -> Outcome:
         self._writer.execute("SAVEPOINT change")
@@ -164,12 +165,7 @@ class Sqlite:
         self._writer.close()
 
 
-def _settle(outcomes: list[Outcome]) -> None:
-    """Give their outcomes to those who still wait for them; runs on the event loop."""
-    for future, result, failure in outcomes:
-        if future.done():  # its caller was cancelled
-            continue
-        if failure is None:
-            future.set_result(result)
-        else:
-            future.set_exception(failure)
+def _settle_all(outcomes: list[Outcome]) -> None:
+    """Give each write of a group its outcome; runs on the event loop."""
+    for outcome in outcomes:
+        settle(*outcome)

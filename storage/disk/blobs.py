@@ -30,7 +30,7 @@ class DiskBlobs:
         return DiskWriter(self._folder, self._folder.path(key))
 
     def open(self, key: str) -> DiskReader:
-        """A reader of a committed blob; the file is opened by the first read, in the same hop."""
+        """A reader of a committed blob; the file is opened by the first read."""
         return DiskReader(self._folder, self._folder.path(key))
 
     async def delete(self, keys: list[str]) -> None:

@@ -37,7 +37,7 @@ class DiskWriter:
             self._pieces, self._held = [], 0
 
     async def commit(self) -> bytes:
-        """Write the rest, then rule 1 of the module, in one hop."""
+        """Write the rest, then rule 1 of the package, in one hop."""
         await self._settle()
         self._work = self._folder.run(self._finish, self._pieces)
         await self._settle()

@@ -8,13 +8,14 @@ import contextlib
 import json
 import socket
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import ANY
 from urllib.parse import quote
 
 import httpx
 import pytest
 
+from tests.conformance.answers import Answer
 from tests.running import Attachd
 
 ID = "01900000-0000-7000-8000-000000000000"
@@ -38,17 +39,6 @@ HEAD_TOO_LARGE = {"error": {"code": "BAD_REQUEST", "message": "request line and 
 Headers = Mapping[str, str | None]
 NONE: Headers = {}
 KEEP: Headers = {"connection": None}
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        assert self.headers["content-type"] == "application/json"
-        return json.loads(self.body)
 
 
 class Wire:

@@ -5,7 +5,6 @@ Only the host, the ids, the cookie and the paths of files are put in the place o
 
 import base64
 import hashlib
-import json
 import os
 import re
 import shlex
@@ -13,10 +12,11 @@ import subprocess
 import uuid
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
+from tests.conformance.answers import Answer
 from tests.running import Attachd
 
 LIST = """\
@@ -52,19 +52,6 @@ MEBIBYTE = 1024 * 1024
 MISSING = "01900000-0000-7000-8000-000000000000"
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 EVIL, ALLOWED = "https://evil.example", "https://app.example"
-
-
-class Answer(NamedTuple):
-    """The final response to a curl command; header names in lower case."""
-
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        assert self.headers["content-type"] == "application/json"
-        return json.loads(self.body)
 
 
 class Shell:
