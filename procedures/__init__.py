@@ -1,21 +1,12 @@
 """What a tRPC client may call."""
 
 from procedures.attachments import attachments
+from procedures.calls import Call, Kind, Middleware, Next, ReadInput
 from procedures.context import Context, MemberContext
+from procedures.files import BeginUpload, FileInput
 from procedures.middleware import authenticated
-from procedures.registry import (
-    Base,
-    Call,
-    Kind,
-    Middleware,
-    Next,
-    Procedure,
-    Procedures,
-    ReadInput,
-    Router,
-    no_procedure,
-    procedure,
-)
+from procedures.registry import Base, Procedure, Procedures, Router, no_procedure, procedure
+from procedures.streams import Tracked
 
 
 def app_router() -> Router:
@@ -27,8 +18,10 @@ def app_router() -> Router:
 
 __all__ = [
     "Base",
+    "BeginUpload",
     "Call",
     "Context",
+    "FileInput",
     "Kind",
     "MemberContext",
     "Middleware",
@@ -37,6 +30,7 @@ __all__ = [
     "Procedures",
     "ReadInput",
     "Router",
+    "Tracked",
     "app_router",
     "authenticated",
     "no_procedure",

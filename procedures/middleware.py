@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from procedures.calls import Call, Next
 from procedures.context import MemberContext
-from procedures.registry import Call, Next
 from schemas import Code, ServiceError
 
 AUTHENTICATION_REQUIRED = "authentication required: send the session cookie or an API key"

@@ -12,7 +12,8 @@
     procedures = app.freeze()                         # immutable; what cannot work fails here, with a sentence
 
 Rules:
-1. The types come from the annotations: `input: None`, or no `input`, takes no input; the return annotation is the output.
+1. The types come from the annotations: `input: None`, or no `input`, takes no input; the return annotation is the output. An
+   async generator streams, see `procedures/streams.py`; a mutation whose input is a `FileInput` takes a body.
 2. The order is tRPC's: middleware first, from the outside in, then the input is read and decoded, then the function runs. So
    an anonymous caller with a malformed body is told 401, not 400.
 3. Everything that can be decided at start is: decoders are built and chains are composed by `freeze`.
@@ -23,38 +24,19 @@ import re
 import typing
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from procedures.calls import Call, Kind, Middleware, Next
 from procedures.context import Context
+from procedures.signatures import Function, resolver, signature_of
 from schemas import Code, ServiceError
 
-Kind = Literal["query", "mutation"]
-Function = Callable[..., Awaitable[Any]]
-ReadInput = Callable[[], Awaitable[Any]]
 # A name a client can write as a member of `client.a.b`; tRPC's client proxy answers `then` and `call` itself.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _RESERVED = frozenset({"then", "call", "apply"})
 F = TypeVar("F", bound=Function)
-
-
-class Call(msgspec.Struct, frozen=True):
-    """One invocation on its way through the middleware: replace `ctx` to hand more, or less, to what is inside."""
-
-    path: str
-    kind: Kind
-    ctx: Context
-    read_input: ReadInput
-    meta: Mapping[str, object]
-
-    def with_context(self, ctx: Context) -> "Call":
-        """The same call with another context."""
-        return Call(self.path, self.kind, ctx, self.read_input, self.meta)
-
-
-Next = Callable[[Call], Awaitable[Any]]
-Middleware = Callable[[Call, Next], Awaitable[Any]]
 
 
 class Base(msgspec.Struct, frozen=True):
@@ -76,12 +58,17 @@ procedure = Base()
 
 
 class Procedure(msgspec.Struct, frozen=True):
-    """A procedure of a frozen map. `run` takes a call through its middleware, decodes the input and gives the output."""
+    """A procedure of a frozen map; for its types and `streams` see `Signature`.
+
+    `run` takes a call through its middleware, decodes the input and gives the output, of one that streams the async generator.
+    """
 
     path: str
     kind: Kind
     input_type: Any
     output_type: Any
+    streams: bool
+    tracked: bool
     meta: Mapping[str, object]
     doc: str
     run: Next
@@ -108,6 +95,10 @@ class Router:
     def mutation(self, base: Base = procedure, *, name: str | None = None) -> Callable[[F], F]:
         """Declare the decorated async function as a mutation, named after it unless `name` is given."""
         return self._declare("mutation", base, name)
+
+    def subscription(self, base: Base = procedure, *, name: str | None = None) -> Callable[[F], F]:
+        """Declare the decorated async generator function as a subscription, named after it unless `name` is given."""
+        return self._declare("subscription", base, name)
 
     def _declare(self, kind: Kind, base: Base, name: str | None) -> Callable[[F], F]:
         def declare(function: F) -> F:
@@ -184,86 +175,18 @@ def no_procedure(path: str) -> ServiceError:
 
 
 def _build(path: str, declared: Declaration, check_outputs: bool) -> Procedure:
-    input_type, output_type = _types(path, declared.function)
-    innermost = _resolver(declared.function, input_type, output_type if check_outputs else None)
+    signature = signature_of(path, declared.kind, declared.function)
     return Procedure(
         path=path,
         kind=declared.kind,
-        input_type=input_type,
-        output_type=output_type,
+        input_type=signature.input_type,
+        output_type=signature.output_type,
+        streams=signature.streams,
+        tracked=signature.tracked,
         meta=declared.base.meta,
         doc=inspect.getdoc(declared.function) or "",
-        run=_compose(declared.base.middleware, innermost),
+        run=_compose(declared.base.middleware, resolver(declared.function, signature, check_output=check_outputs)),
     )
-
-
-def _types(path: str, function: Function) -> tuple[Any, Any]:
-    """The input and output types of a function; the input type is None when it takes no input."""
-    if not inspect.iscoroutinefunction(function):
-        raise TypeError(f"procedure {path!r} is not an async function")
-    hints = typing.get_type_hints(function, include_extras=True)
-    parameters = list(inspect.signature(function).parameters)
-    if not 1 <= len(parameters) <= 2 or parameters[1:] not in ([], ["input"]):
-        raise TypeError(f"procedure {path!r} must take (ctx) or (ctx, input), not ({', '.join(parameters)})")
-    if missing := [name for name in [*parameters[1:], "return"] if name not in hints]:
-        raise TypeError(f"procedure {path!r} lacks the annotation of {' and '.join(missing)}")
-    input_type = hints.get("input", type(None)) if len(parameters) == 2 else type(None)
-    for what, type_ in (("input", input_type), ("output", hints["return"])):
-        try:
-            msgspec.json.Decoder(type_)
-        except TypeError as error:
-            raise TypeError(f"the {what} type of procedure {path!r} cannot be decoded: {error}") from error
-    return (None if input_type is type(None) else input_type), hints["return"]
-
-
-def _resolver(function: Function, input_type: Any, checked_output: Any) -> Next:
-    """The inside of the chain: read the input, decode it, run the function, and in development check what it gives."""
-    decode = None if input_type is None else _decoder(input_type)
-    without = (None,) * (len(inspect.signature(function).parameters) - 1)
-
-    async def run(call: Call) -> Any:
-        if decode is None:  # what was sent is not even looked at, as in tRPC
-            output = await function(call.ctx, *without)
-        else:
-            output = await function(call.ctx, decode(await call.read_input()))
-        if checked_output is not None:
-            _check_output(call.path, output, checked_output)
-        return output
-
-    return run
-
-
-def _decoder(input_type: Any) -> Callable[[Any], Any]:
-    """What turns a raw input into a value of the type. Undefined is None to every type that has no place for undefined."""
-    convert = msgspec.convert
-    try:
-        undefined = convert(msgspec.UNSET, input_type)
-    except msgspec.ValidationError:
-        undefined = None
-
-    def decode(raw: Any) -> Any:
-        try:
-            return convert(undefined if raw is msgspec.UNSET else raw, input_type)
-        except (msgspec.ValidationError, RecursionError) as error:
-            raise _bad_input(error, raw) from error
-
-    return decode
-
-
-def _bad_input(error: Exception, raw: object) -> ServiceError:
-    """The error for an input of the wrong shape: says where and what was expected."""
-    if raw is None or raw is msgspec.UNSET:
-        return ServiceError(
-            Code.BAD_REQUEST, "the input is missing: send it as ?input=… with GET or as the JSON body with POST"
-        )
-    return ServiceError(Code.BAD_REQUEST, f"the input is not valid: {error}")
-
-
-def _check_output(path: str, output: object, type_: Any) -> None:
-    try:
-        msgspec.convert(msgspec.to_builtins(output), type_)
-    except msgspec.ValidationError as error:
-        raise TypeError(f"the output of procedure {path!r} does not fit its annotation: {error}") from error
 
 
 def _compose(middleware: tuple[Middleware, ...], innermost: Next) -> Next:

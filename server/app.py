@@ -19,8 +19,8 @@ from schemas import ServiceError
 from server.credentials import Authenticator
 from server.log import RequestLog
 from server.settings import Settings
+from server.transports import Calls, Limits, TrpcEndpoint
 from server.trpc.requests import Rules
-from server.trpc_endpoint import Limits, TrpcEndpoint
 from storage import Store, api_a, open_store
 from storage.policy import MEBIBYTE
 
@@ -150,15 +150,9 @@ class App:
         authenticator = Authenticator(store.credentials, settings.auth.session_cookie, trusted)
         self._trpc = TrpcEndpoint(
             TRPC_PREFIX,
-            self._procedures,
-            store.attachments,
-            authenticator,
+            Calls(self._procedures, store.attachments, authenticator, stacks=settings.server.development),
             Rules(max_batch_size=settings.server.max_batch_size, method_override=settings.server.method_override),
-            Limits(
-                max_body_bytes=settings.server.max_body_bytes,
-                body_idle_s=settings.upload.idle_timeout_seconds,
-                stacks=settings.server.development,
-            ),
+            Limits(max_body_bytes=settings.server.max_body_bytes, body_idle_s=settings.upload.idle_timeout_seconds),
             self._log,
         )
         policy = api_a(settings.upload.max_file_size_mb * MEBIBYTE, settings.upload.max_image_size_mb * MEBIBYTE)

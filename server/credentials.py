@@ -28,12 +28,18 @@ class Authenticator:
         self._seen: dict[bytes, tuple[float, Principal]] = {}
         self._trusted = frozenset(origin.encode("latin-1") for origin in trusted_origins)
 
-    async def principal(self, method: str, headers: Mapping[bytes, bytes]) -> Principal | None:
+    async def principal(
+        self, method: str, headers: Mapping[bytes, bytes], connection_params: Mapping[str, str] | None = None
+    ) -> Principal | None:
         """Who asks; None if the request bears no credential that is known.
 
-        Raises FORBIDDEN for a cross-site request that only a cookie authenticates, SERVICE_UNAVAILABLE.
+        A client that can set no headers, as browsers' EventSource and WebSocket, may send `authorization` as one of tRPC's
+        `connection_params`, with the same value. Raises FORBIDDEN for a cross-site request that only a cookie authenticates,
+        SERVICE_UNAVAILABLE.
         """
         authorization = headers.get(b"authorization")
+        if authorization is None and connection_params is not None and "authorization" in connection_params:
+            authorization = connection_params["authorization"].encode("latin-1", "replace")
         if authorization is not None and authorization[:7].lower() == _BEARER:
             return await self._credentials.key_principal(authorization[7:].strip().decode("latin-1"))
         cookies = headers.get(b"cookie")

@@ -35,12 +35,16 @@ class Rules(msgspec.Struct, frozen=True):
 
 
 class Request(msgspec.Struct, frozen=True):
-    """What one HTTP request asks for: its calls as (path, procedure or None), and the still encoded `input` parameter."""
+    """What one HTTP request asks for: its calls as (path, procedure or None), and the still encoded `input` parameter.
+
+    `connection_params` is what the client says of itself where it can set no headers.
+    """
 
     method: str
     is_batch: bool
     calls: list[tuple[str, Procedure | None]]
     query_input: bytes | None
+    connection_params: dict[str, str] | None = None
 
 
 def parse_request(method: str, path: bytes, query: bytes, headers: Headers, find: Find, rules: Rules) -> Request:
@@ -57,11 +61,12 @@ def parse_request(method: str, path: bytes, query: bytes, headers: Headers, find
     parameters = parse_query(query)
     is_batch = _decode_value(parameters.get(b"batch", b"")) == b"1"
     calls = _batch(decoded, find, rules) if is_batch else [(decoded, find(decoded))]
+    connection_params = None
     if b"connectionParams" in parameters:
-        _check_connection_params(_decode_value(parameters[b"connectionParams"]))
+        connection_params = read_connection_params(_decode_value(parameters[b"connectionParams"]))
     if wants_jsonl(headers):
         _refuse_jsonl(is_batch)
-    return Request(method, is_batch, calls, parameters.get(b"input"))
+    return Request(method, is_batch, calls, parameters.get(b"input"), connection_params)
 
 
 def _decode_path(path: bytes) -> str:
@@ -142,15 +147,17 @@ def _refuse_jsonl(is_batch: bool) -> None:
         raise ServiceError(Code.BAD_REQUEST, "Streaming requests must be batched (you can do a batch of 1)")
 
 
-def _check_connection_params(text: bytes) -> None:
-    """What tRPC requires of `connectionParams`: null or an object of strings. Nothing here uses them, but wrong ones fail."""
+def read_connection_params(text: bytes) -> dict[str, str] | None:
+    """The `connectionParams` in a query string, which tRPC requires to be null or an object of strings. Raises PARSE_ERROR."""
     try:
         parsed = read_json(text)
     except ServiceError as error:
         raise ServiceError(Code.PARSE_ERROR, "Not JSON-parsable query params") from error
-    strings = isinstance(parsed, dict) and all(isinstance(value, str) for value in parsed.values())
-    if parsed is not None and not strings:
+    if parsed is None:
+        return None
+    if not isinstance(parsed, dict) or not all(isinstance(value, str) for value in parsed.values()):
         raise ServiceError(Code.PARSE_ERROR, "Invalid connection params shape")
+    return parsed
 
 
 def accepted_methods(kind: Kind, rules: Rules) -> str:
@@ -164,7 +171,7 @@ def check_call(method: str, path: str, procedure: Procedure | None, rules: Rules
     """The procedure, if there is one and it may be called with that method. Raises NOT_FOUND, METHOD_NOT_SUPPORTED."""
     if procedure is None:
         raise no_procedure(path)
-    if method == "GET" and procedure.kind == "query":
+    if method == "GET" and procedure.kind != "mutation":
         return procedure
     if method == "POST" and (procedure.kind == "mutation" or rules.method_override):
         return procedure

@@ -6,23 +6,21 @@ side; the failure of one is that call's outcome.
 
 import asyncio
 import time
-import traceback
 from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from procedures import Call, Context, Procedures
+from procedures import Context
 from rest import WHOLE_ANSWER, Exchange, Reply
 from schemas import ClientDisconnected, Code, ServiceError
-from server.credentials import Authenticator
-from server.log import RequestLog, log_exception
+from server.log import RequestLog
 from server.side_by_side import side_by_side
+from server.transports.calls import ROUTE, Calls
 from server.trpc import requests, responses
 from server.trpc.requests import Inputs, Request, Rules
 from server.trpc.responses import Outcome
-from storage import Attachments
 
 _CONTENT_TYPE = (b"content-type", b"application/json")
 _VARY = (b"vary", b"trpc-accept, accept")
@@ -30,18 +28,15 @@ _VARY = (b"vary", b"trpc-accept, accept")
 _HEAD = b"content-type: application/json\r\nvary: trpc-accept, accept\r\ncontent-length: %d\r\nx-request-id: %b\r\n"
 _NO_EXTENSIONS: dict[str, Any] = {}
 _NO_CONTENT = 204
-_SERVER_ERROR = 500  # from here on it is our failure, and somebody must look
-_ROUTE = "trpc"  # what the log calls a request that failed before its procedures were known
 
 Headers = Mapping[bytes, bytes]
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What bounds a request: bytes of the body, seconds between two pieces of it; `stacks` puts stacks into errors."""
+    """What bounds a request: bytes of the body, seconds between two pieces of it."""
 
     max_body_bytes: int
     body_idle_s: float
-    stacks: bool
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -52,7 +47,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     status: int
     body: bytes
-    route: str = _ROUTE
+    route: str = ROUTE
     allow: bytes = b""
     unread: bool = False
 
@@ -60,21 +55,9 @@ class Answer(msgspec.Struct, frozen=True):
 class TrpcEndpoint:
     """Answers everything below `prefix`. Built once, when the store is open."""
 
-    def __init__(
-        self,
-        prefix: str,
-        procedures: Procedures,
-        attachments: Attachments,
-        authenticator: Authenticator,
-        rules: Rules,
-        limits: Limits,
-        log: RequestLog | None,
-    ) -> None:
+    def __init__(self, prefix: str, calls: Calls, rules: Rules, limits: Limits, log: RequestLog | None) -> None:
         self._prefix_length = len(prefix)
-        self._find = procedures.get
-        self._encoders = {procedure.path: responses.encoder(procedure) for procedure in procedures}
-        self._attachments = attachments
-        self._principal = authenticator.principal
+        self._calls = calls
         self._rules = rules
         self._limits = limits
         self._log = log
@@ -123,10 +106,10 @@ class TrpcEndpoint:
         if path.endswith(b"/"):  # tRPC's standalone server trims twice: the whole path, then what is below the prefix
             path = path.removesuffix(b"/").removesuffix(b"/")
         try:
-            request = requests.parse_request(method, path, scope["query_string"], headers, self._find, self._rules)
+            request = requests.parse_request(method, path, scope["query_string"], headers, self._calls.find, self._rules)
         except ServiceError as error:
-            return Answer(error.code.http_status, responses.render_error(error, None, self._stack(error)))
-        context = await self._context(method, headers, request_id)
+            return Answer(error.code.http_status, responses.render_error(error, None, self._calls.stack(error)))
+        context = await self._calls.context(method, headers, request_id, request.connection_params)
         if method == "GET":
             inputs = requests.query_inputs(request)
         else:
@@ -136,16 +119,6 @@ class TrpcEndpoint:
             return self._single(request, outcome, inputs.unread)
         calls = [self._outcome(request, index, inputs, context, request_id) for index in range(len(request.calls))]
         return self._batch(request, await side_by_side(calls), inputs.unread)
-
-    async def _context(self, method: str, headers: Headers, request_id: str) -> Context | ServiceError:
-        """The context, or the error that each call fails with once its procedure and method are known to be right."""
-        try:
-            return Context(self._attachments, await self._principal(method, headers))
-        except ServiceError as error:
-            return error
-        except Exception as error:  # noqa: BLE001 (the edge: logged once, the client learns nothing of it)
-            log_exception(error, route=_ROUTE, request_id=request_id)
-            return responses.internal(error)
 
     async def _outcome(
         self, request: Request, index: int, inputs: Inputs, context: Context | ServiceError, request_id: str
@@ -158,17 +131,11 @@ class TrpcEndpoint:
 
         try:
             found = requests.check_call(request.method, path, procedure, self._rules)
-            if isinstance(context, ServiceError):
-                return context
-            output = await found.run(Call(path, found.kind, context, read_input, found.meta))
-            return self._encoders[path](output)
         except ServiceError as error:
-            if error.code.http_status >= _SERVER_ERROR:
-                log_exception(error, route=path, request_id=request_id)
             return error
-        except Exception as error:  # noqa: BLE001 (the edge: logged once, the client learns nothing of it)
-            log_exception(error, route=path, request_id=request_id)
-            return responses.internal(error)
+        if isinstance(context, ServiceError):
+            return context
+        return await self._calls.outcome(found, context, read_input, request_id)
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes | ServiceError:
         """The whole body, or the error of one that is too large or too slow. Raises ClientDisconnected."""
@@ -198,7 +165,7 @@ class TrpcEndpoint:
         path = request.calls[0][0]
         if isinstance(outcome, bytes):
             return Answer(200, responses.render_result(outcome), path, unread=unread)
-        body = responses.render_error(outcome, path, self._stack(outcome))
+        body = responses.render_error(outcome, path, self._calls.stack(outcome))
         return Answer(outcome.code.http_status, body, path, self._allow(request, [outcome]), unread)
 
     def _batch(self, request: Request, outcomes: list[Outcome], unread: bool) -> Answer:
@@ -206,7 +173,7 @@ class TrpcEndpoint:
         envelopes = [
             responses.render_result(outcome)
             if isinstance(outcome, bytes)
-            else responses.render_error(outcome, path, self._stack(outcome))
+            else responses.render_error(outcome, path, self._calls.stack(outcome))
             for path, outcome in zip(paths, outcomes, strict=True)
         ]
         status = responses.status_of(outcomes)
@@ -221,7 +188,3 @@ class TrpcEndpoint:
                 continue
             methods = requests.accepted_methods(procedure.kind, self._rules).encode()
         return methods
-
-    def _stack(self, error: ServiceError) -> str | None:
-        """The stack for `data.stack`, in development; of an unexpected exception the exception's own."""
-        return "".join(traceback.format_exception(error)) if self._limits.stacks else None

@@ -1,0 +1,9 @@
+"""The ways in which calls of procedures come and answers go: HTTP with JSON, and what streams beside it.
+
+They move bytes between the socket and the pure core in `server/trpc/`; what runs the procedures is shared: `calls.py`.
+"""
+
+from server.transports.calls import Calls
+from server.transports.http import Limits, TrpcEndpoint
+
+__all__ = ["Calls", "Limits", "TrpcEndpoint"]
