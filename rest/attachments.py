@@ -15,7 +15,7 @@ from rest.multipart import DEFAULT_LIMITS, MultipartReader, boundary_of
 from rest.negotiation import prefers_json
 from rest.replies import Reply, json_reply, method_not_allowed
 from schemas import Code, Principal, Record, ServiceError
-from storage import Attachments, Policy, Upload
+from storage import Attachments, Upload
 
 Authenticate = Callable[[Scope], Awaitable[Principal]]
 
@@ -40,12 +40,11 @@ class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
 class UploadHandler:
     """`POST /api/upload`: one file in a form, with optional `conversationId` and `ticketId`."""
 
-    def __init__(self, attachments: Attachments, authenticate: Authenticate, policy: Policy, idle_timeout_s: float) -> None:
+    def __init__(self, attachments: Attachments, authenticate: Authenticate, idle_timeout_s: float) -> None:
         self._attachments = attachments
         self._authenticate = authenticate
-        self._policy = policy
         self._idle_timeout_s = idle_timeout_s
-        self._max_body_bytes = policy.max_bytes + DEFAULT_LIMITS.envelope_bytes
+        self._max_body_bytes = attachments.policy.max_bytes + DEFAULT_LIMITS.envelope_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -61,7 +60,7 @@ class UploadHandler:
         least_bytes = self._least_file_bytes(exchange)
 
         def begin(filename: str) -> Upload:
-            return self._attachments.upload(principal, filename, self._policy, least_bytes)
+            return self._attachments.upload(principal, filename, self._attachments.policy, least_bytes)
 
         async with FileForm(_FORM, begin) as form:
             content = await self._take(exchange, reader, form, hashed=bool(announced))
@@ -124,7 +123,7 @@ class DownloadHandler:
 
 
 def attachment_routes(
-    attachments: Attachments, authenticate: Authenticate, policy: Policy, *, base_url: str, idle_timeout_s: float
+    attachments: Attachments, authenticate: Authenticate, *, base_url: str, idle_timeout_s: float
 ) -> list[Route]:
     """The routes of API A. `authenticate` gives a request's caller or raises UNAUTHORIZED or FORBIDDEN.
 
@@ -132,7 +131,7 @@ def attachment_routes(
     """
     # Without `methods` every method comes to the handler, which answers 405 in the shape of the API.
     return [
-        Route(UPLOAD_PATH, UploadHandler(attachments, authenticate, policy, idle_timeout_s)),
+        Route(UPLOAD_PATH, UploadHandler(attachments, authenticate, idle_timeout_s)),
         Route(DOWNLOAD_PATH, DownloadHandler(attachments, authenticate, base_url, idle_timeout_s)),
     ]
 

@@ -144,6 +144,7 @@ class App:
             directory=settings.upload.directory,
             busy_timeout_s=settings.database.busy_timeout_seconds,
             credential_cache_s=settings.auth.session_cache_seconds,
+            policy=api_a(settings.upload.max_file_size_mb * MEBIBYTE, settings.upload.max_image_size_mb * MEBIBYTE),
         )
         self._store = store
         trusted = (settings.server.base_url, *settings.server.allowed_origins)
@@ -155,12 +156,10 @@ class App:
             Limits(max_body_bytes=settings.server.max_body_bytes, body_idle_s=settings.upload.idle_timeout_seconds),
             self._log,
         )
-        policy = api_a(settings.upload.max_file_size_mb * MEBIBYTE, settings.upload.max_image_size_mb * MEBIBYTE)
         routes = [
             *attachment_routes(
                 store.attachments,
                 authenticator.required,
-                policy,
                 base_url=settings.server.base_url,
                 idle_timeout_s=settings.upload.idle_timeout_seconds,
             ),

@@ -5,12 +5,10 @@ from storage.catalog import KeyInfo, migrate, schema_is_current
 from storage.clock import timestamp
 from storage.credentials import Credentials
 from storage.ids import fresh_id
-from storage.policy import FileType, Policy, api_a
+from storage.policy import API_A, FileType, Policy, api_a
 from storage.store import Store, open_store
 from storage.sweep import SweepReport
 from storage.uploads import Upload
-
-API_A = api_a()
 
 __all__ = [
     "API_A",

@@ -39,9 +39,13 @@ class Download:
 
 
 class Attachments:
-    """Attachments of all organizations. Every method takes the caller; other organizations' attachments do not exist for it."""
+    """Attachments of all organizations. Every method takes the caller; other organizations' attachments do not exist for it.
 
-    def __init__(self, table: AttachmentTable, blobs: Blobs) -> None:
+    `policy` is what API A lets in, its procedures and its form alike.
+    """
+
+    def __init__(self, table: AttachmentTable, blobs: Blobs, policy: Policy) -> None:
+        self.policy = policy
         self._table = table
         self._blobs = blobs
 

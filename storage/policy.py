@@ -71,3 +71,6 @@ def api_a(max_file_bytes: int = 25 * MEBIBYTE, max_image_bytes: int = 10 * MEBIB
             "json": FileType("application/json", max_file_bytes, contents.is_json, text=True),
         }
     )
+
+
+API_A = api_a()

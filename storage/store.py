@@ -9,17 +9,18 @@ from storage.attachments import Attachments
 from storage.catalog import AttachmentTable, CredentialTable, Sqlite, open_database
 from storage.credentials import Credentials
 from storage.disk import DiskBlobs
+from storage.policy import API_A, Policy
 from storage.sweep import Sweep, SweepReport
 
 
 class Store:
     """An open store. Close it with `aclose`, or use it as an async context manager."""
 
-    def __init__(self, database: Sqlite, blobs: DiskBlobs, credential_cache_s: float) -> None:
+    def __init__(self, database: Sqlite, blobs: DiskBlobs, credential_cache_s: float, policy: Policy) -> None:
         self._database = database
         self._blobs = blobs
         self._table = AttachmentTable(database)
-        self.attachments = Attachments(self._table, blobs)
+        self.attachments = Attachments(self._table, blobs, policy)
         self.credentials = Credentials(CredentialTable(database), credential_cache_s)
 
     async def check(self) -> None:
@@ -48,15 +49,22 @@ class Store:
 
 
 async def open_store(
-    *, database_url: str, directory: Path, busy_timeout_s: float = 5.0, credential_cache_s: float = 10.0
+    *,
+    database_url: str,
+    directory: Path,
+    busy_timeout_s: float = 5.0,
+    credential_cache_s: float = 10.0,
+    policy: Policy = API_A,
 ) -> Store:
     """Open the database, which must have the newest schema, and the folder of the bytes, which is created if need be.
+
+    `policy` is what uploads of API A are held to.
 
     Raises ServiceError SERVICE_UNAVAILABLE with what to mend when either cannot be opened.
     """
     database = open_database(database_url, busy_timeout_s)
     try:
-        return Store(database, DiskBlobs(directory), credential_cache_s)
+        return Store(database, DiskBlobs(directory), credential_cache_s, policy)
     except OSError as error:
         database.close()
         raise ServiceError(

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 
 from rest import attachment_routes, health_routes, not_found
 from schemas import Code, Principal, ServiceError
-from storage import API_A, Store, migrate, open_store
+from storage import Store, migrate, open_store
 
 T = TypeVar("T")
 
@@ -63,7 +63,7 @@ class Server:
         self._store = await open_store(database_url=self._database_url, directory=self.directory)
         base_url = "https://files.example/"
         routes = attachment_routes(
-            self._store.attachments, self._authenticate, API_A, base_url=base_url, idle_timeout_s=IDLE_TIMEOUT_S
+            self._store.attachments, self._authenticate, base_url=base_url, idle_timeout_s=IDLE_TIMEOUT_S
         )
         self._app = Router([*routes, *health_routes(self._store.check, 5.0)], default=not_found)
         await send({"type": "lifespan.startup.complete"})
