@@ -1,30 +1,31 @@
 """The body of multipart/form-data as events (RFC 7578). Pure: bytes in, events out.
 
 Rules:
-1. `python_multipart`'s push parser finds the parts; what it finds is counted here, because past its own `max_size` it drops
-   bytes in silence. Every count has a limit in `Limits`.
-2. The text before the first boundary is skipped here, not by the parser, whose way depends on how the bytes were cut.
-3. The bytes of a part are passed on as slices of what came in, never copied.
-4. Any bytes give events or a `ServiceError`, the same however they are cut into chunks; only the text after the last boundary
-   is counted from the next chunk on, for the parser does not tell where it begins. After an error the reader is spent.
+1. The bytes of a part are passed on as slices of what came in, never copied; what is not yet decided, a few bytes at the end of
+   a chunk, waits for the next.
+2. Any bytes give events or a `ServiceError`, the same however they are cut into chunks. After an error the reader is spent.
+3. A boundary is a line: `--boundary`, then `--` or blanks and a line end (RFC 2046, 5.1.1). Anything else after it makes it
+   content; line ends are CRLF, never a bare CR or LF.
+4. Every count has a limit in `Limits`.
 5. `filename*` is ignored (RFC 7578, 4.2): filters in front of us read `filename` only.
 """
 
-import logging
 import re
-import sys
+from collections.abc import Callable
 
 import msgspec
-from python_multipart.exceptions import MultipartParseError
-from python_multipart.multipart import MultipartParser
 
 from rest.headers import parse_parameters
 from schemas import Code, ServiceError
 
 _BOUNDARY_MAX_BYTES = 70  # RFC 2046, 5.1.1
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # bchars, RFC 2046, 5.1.1
-# The parser warns on each malformed body; the error that follows says the same, to the client that is at fault.
-_SILENT = logging.Logger("rest.multipart", logging.CRITICAL)  # noqa: LOG001 - a logger outside the tree, so that no setting brings it back
+_BLANKS_MAX_BYTES = 64  # after a boundary; no known client sends any
+# What follows a boundary: the end of the form, or the end of the line.
+_AFTER_BOUNDARY = re.compile(rb"--|[ \t]{0,%d}\r\n" % _BLANKS_MAX_BYTES)
+_BEGINS_AFTER_BOUNDARY = re.compile(rb"-?|[ \t]{0,%d}\r?" % _BLANKS_MAX_BYTES)
+_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]++):([^\r\n]*+)\r\n")  # a token, a colon, the value
+_HEADER_FRAME = len(b": \r\n")
 # What browsers (WHATWG HTML, 4.10.21.8) and curl since 7.81 put for what would end a quoted name; nothing else is decoded.
 _PERCENT = re.compile("%(?:22|0d|0a)", re.IGNORECASE)
 _PERCENT_DECODED = {"%22": '"', "%0d": "\r", "%0a": "\n"}
@@ -37,22 +38,23 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     parts: int = 20
-    headers: int = 8  # of one part; python_multipart's default
+    headers: int = 8  # of one part
     header_bytes: int = 8 * 1024  # of one part, names and values; nginx's and Apache's limit for one field
     name_bytes: int = 256  # of a field's name
     field_bytes: int = 4 * 1024  # of a field's value; ours are UUIDs
     preamble_bytes: int = 1024  # before the first boundary; no known client sends any
-    epilogue_bytes: int = 4 * 1024  # in chunks after the one that ended the form; no known client sends more than CRLF
+    epilogue_bytes: int = 4 * 1024  # after the last boundary; no known client sends more than CRLF
 
     @property
     def envelope_bytes(self) -> int:
         """At most this much of a body is not the file: what it may exceed the largest file by."""
         a_part = (
             self.header_bytes
-            + self.headers * len(b":   \r\n")
+            + self.headers * _HEADER_FRAME
             + self.field_bytes
             + len(b"\r\n\r\n\r\n--\r\n")
             + _BOUNDARY_MAX_BYTES
+            + _BLANKS_MAX_BYTES
         )
         return self.preamble_bytes + self.parts * a_part + self.epilogue_bytes
 
@@ -78,6 +80,7 @@ class PartEnd(msgspec.Struct, frozen=True):
     """The part is complete."""
 
 
+Buffer = bytes | bytearray
 Event = PartBegin | PartData | PartEnd
 _PART_END = PartEnd()
 
@@ -108,72 +111,152 @@ class MultipartReader:
         self._delimiter = b"\r\n--" + boundary
         self._limits = limits
         self._events: list[Event] = []
-        self._preamble: bytes | None = b""  # None once the first boundary was found
+        self._held = b""  # the end of what came, which the next bytes decide
+        self._step: Callable[[Buffer, int, int], int] = self._preamble
         self._ended = False
         self._parts = 0
         self._epilogue_bytes = 0
-        self._header_name = self._header_value = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._header_count = self._header_bytes = 0
         self._is_file = False
         self._field_bytes = 0
-        self._parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": self._on_part_begin,
-                "on_header_begin": self._on_header_begin,
-                "on_header_field": self._on_header_field,
-                "on_header_value": self._on_header_value,
-                "on_header_end": self._on_header_end,
-                "on_headers_finished": self._on_headers_finished,
-                "on_part_data": self._on_part_data,
-                "on_part_end": self._on_part_end,
-                "on_end": self._on_end,
-            },
-            # Counted here, over the whole part. The parser's own count is kept for what it skips before a value.
-            max_header_count=sys.maxsize,
-            max_header_size=limits.header_bytes,
-        )
-        self._parser.logger = _SILENT
 
-    def feed(self, data: bytes) -> list[Event]:
-        """What the next bytes complete. Raises BAD_REQUEST."""
-        if self._ended:
-            self._epilogue_bytes += len(data)
-            self._check("the text after the last boundary", self._epilogue_bytes, self._limits.epilogue_bytes)
-            return []
-        if self._preamble is not None:
-            data = self._skip_preamble(self._preamble + data if self._preamble else data)
-        try:
-            self._parser.write(data)
-        except MultipartParseError as error:
-            raise ServiceError(
-                Code.BAD_REQUEST,
-                "the body is malformed: a boundary is not followed by a line end, or a part's header is not `name: value` "
-                f"of at most {self._limits.header_bytes} bytes",
-            ) from error
+    def feed(self, data: Buffer, size: int | None = None) -> list[Event]:
+        """What the next bytes complete: all of `data`, or the first `size`. Raises BAD_REQUEST.
+
+        The events hold slices of `data`: use them before it changes.
+        """
+        if self._held:
+            data, self._held = self._held + (data if size is None else data[:size]), b""
+            size = None
+        end = len(data) if size is None else size
+        position = 0
+        while position < end:
+            position = self._step(data, position, end)
         events, self._events = self._events, []
         return events
 
     def close(self) -> None:
         """The body has ended. Raises BAD_REQUEST unless its last boundary was seen."""
-        self._parser.callbacks = {}  # bound methods of self: without them, no cycle waits for the collector
-        if self._preamble is not None:
+        begun = self._step != self._preamble
+        del self._step  # a bound method of self: without it, no cycle waits for the collector
+        if not begun:
             raise self._no_boundary()
         if not self._ended:
             raise ServiceError(Code.BAD_REQUEST, "the body ended before its closing boundary: it was cut off, send it again")
 
-    def _skip_preamble(self, data: bytes) -> bytes:
-        """`data` from its first boundary on; empty while there is none."""
-        window = self._limits.preamble_bytes + len(self._delimiter)
-        start = -2 if data.startswith(self._delimiter[2:]) else data.find(self._delimiter, 0, window)
-        if start != -1:
-            self._preamble = None
-            return data[start + 2 :]
-        if len(data) >= window:
-            raise self._no_boundary()
-        self._preamble = data
-        return b""
+    # Each step takes bytes from `position` on and gives the position behind them; what it cannot decide it holds.
+
+    def _preamble(self, data: Buffer, position: int, end: int) -> int:
+        """What stands before the first boundary, and that boundary."""
+        delimiter = self._delimiter
+        window = min(end, self._limits.preamble_bytes + len(delimiter))
+        found = -2 if data.startswith(delimiter[2:]) else data.find(delimiter, position, window)
+        if found == -1:
+            if end > window or end == self._limits.preamble_bytes + len(delimiter):
+                raise self._no_boundary()
+            return self._hold(data, position, end)
+        after = found + len(delimiter)
+        if match := _AFTER_BOUNDARY.match(data, after, end):
+            self._end_boundary(match)
+            return match.end()
+        if _BEGINS_AFTER_BOUNDARY.fullmatch(data, after, end):
+            return self._hold(data, position, end)
+        raise _malformed(self._limits)
+
+    def _headers(self, data: Buffer, position: int, end: int) -> int:
+        """The headers of a part, up to the empty line."""
+        # The empty line may be the first.
+        found = position if data[position : position + 2] == b"\r\n" else data.find(b"\r\n\r\n", position, end) + 2
+        if found == 1:
+            limits = self._limits
+            line = data[max(data.rfind(b"\r\n", position, end) + 2, position) : end].removesuffix(b"\r")
+            whole_bytes = limits.header_bytes + limits.headers * _HEADER_FRAME + len(b"\r\n")
+            if end - position > whole_bytes or len(line) > limits.header_bytes:
+                raise _malformed(limits)
+            return self._hold(data, position, end)
+        begin = _begin(self._read_headers(bytes(data[position:found])), self._limits)
+        self._is_file = begin.filename is not None
+        self._events.append(begin)
+        return self._first_data(data, found, end)
+
+    def _read_headers(self, block: bytes) -> dict[bytes, bytes]:
+        """The headers by name in lower case; those of one name are joined with a comma."""
+        limits = self._limits
+        headers: dict[bytes, bytes] = {}
+        position = count = size = 0
+        while position < len(block):
+            match = _HEADER.match(block, position)
+            if match is None or len(match[0]) - len(b"\r\n") > limits.header_bytes:
+                raise _malformed(limits)
+            position = match.end()
+            size += len(match[0]) - _HEADER_FRAME
+            count += 1
+            _check("the header section of a part", size, limits.header_bytes)
+            if count > limits.headers:
+                raise ServiceError(Code.BAD_REQUEST, f"a part has more than {limits.headers} headers")
+            name, value = match[1].lower(), match[2].strip(b" \t")
+            headers[name] = b"%b, %b" % (headers[name], value) if name in headers else value
+        return headers
+
+    def _first_data(self, data: Buffer, position: int, end: int) -> int:
+        """As `_data`, from the end of the empty line on, which also begins the delimiter of a part without content."""
+        self._step = self._first_data
+        return self._content(data, position + 2, end, position)
+
+    def _data(self, data: Buffer, position: int, end: int) -> int:
+        """The content of a part, and the boundary behind it."""
+        return self._content(data, position, end, position)
+
+    def _content(self, data: Buffer, position: int, end: int, search: int) -> int:
+        """As `_data`; a boundary may begin at `search` already."""
+        delimiter = self._delimiter
+        while (found := data.find(delimiter, search, end)) != -1:
+            search = found + len(delimiter)
+            if match := _AFTER_BOUNDARY.match(data, search, end):
+                self._pass_on(data, position, found)
+                self._events.append(_PART_END)
+                self._end_boundary(match)
+                return match.end()
+            if _BEGINS_AFTER_BOUNDARY.fullmatch(data, search, end):
+                break
+        else:
+            found = data.rfind(b"\r", max(search, end - len(delimiter) + 1), end)
+            if found == -1 or not delimiter.startswith(data[found:end]):
+                found = end
+        if found >= position:
+            self._step = self._data
+            self._pass_on(data, position, found)
+        return self._hold(data, found, end)
+
+    def _pass_on(self, data: Buffer, start: int, end: int) -> None:
+        if start >= end:
+            return
+        if not self._is_file:
+            self._field_bytes += end - start
+            _check("the value of a form field", self._field_bytes, self._limits.field_bytes)
+        if type(data) is bytes and end - start == len(data):
+            self._events.append(PartData(data))
+        else:
+            self._events.append(PartData(memoryview(data)[start:end]))
+
+    def _end_boundary(self, match: re.Match[bytes]) -> None:
+        if match[0] == b"--":
+            self._ended = True
+            self._step = self._epilogue
+            return
+        self._parts += 1
+        if self._parts > self._limits.parts:
+            raise ServiceError(Code.BAD_REQUEST, f"the form has more than {self._limits.parts} parts")
+        self._field_bytes = 0
+        self._step = self._headers
+
+    def _epilogue(self, _data: Buffer, position: int, end: int) -> int:
+        self._epilogue_bytes += end - position
+        _check("the text after the last boundary", self._epilogue_bytes, self._limits.epilogue_bytes)
+        return end
+
+    def _hold(self, data: Buffer, position: int, end: int) -> int:
+        self._held = bytes(data[position:end])
+        return end
 
     def _no_boundary(self) -> ServiceError:
         boundary = self._delimiter[4:].decode("ascii")
@@ -181,56 +264,18 @@ class MultipartReader:
             Code.BAD_REQUEST, f'the body does not begin with the boundary that Content-Type names, "{boundary}"'
         )
 
-    def _check(self, what: str, count: int, limit: int) -> None:
-        if count > limit:
-            raise ServiceError(Code.BAD_REQUEST, f"{what} exceeds {limit} bytes")
 
-    def _on_part_begin(self) -> None:
-        self._parts += 1
-        if self._parts > self._limits.parts:
-            raise ServiceError(Code.BAD_REQUEST, f"the form has more than {self._limits.parts} parts")
-        self._headers = {}
-        self._header_count = self._header_bytes = self._field_bytes = 0
+def _check(what: str, count: int, limit: int) -> None:
+    if count > limit:
+        raise ServiceError(Code.BAD_REQUEST, f"{what} exceeds {limit} bytes")
 
-    def _on_header_begin(self) -> None:
-        self._header_count += 1
-        if self._header_count > self._limits.headers:
-            raise ServiceError(Code.BAD_REQUEST, f"a part has more than {self._limits.headers} headers")
-        self._header_name = self._header_value = b""
 
-    def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        self._count_header(end - start)
-        self._header_name += data[start:end]
-
-    def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        self._count_header(end - start)
-        self._header_value += data[start:end]
-
-    def _count_header(self, count: int) -> None:
-        self._header_bytes += count
-        self._check("the header section of a part", self._header_bytes, self._limits.header_bytes)
-
-    def _on_header_end(self) -> None:
-        name, value = self._header_name.lower(), self._header_value.strip(b" \t")
-        self._headers[name] = b"%b, %b" % (self._headers[name], value) if name in self._headers else value
-
-    def _on_headers_finished(self) -> None:
-        begin = _begin(self._headers, self._limits)
-        self._is_file = begin.filename is not None
-        self._events.append(begin)
-
-    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        if not self._is_file:
-            self._field_bytes += end - start
-            self._check("the value of a form field", self._field_bytes, self._limits.field_bytes)
-        whole = start == 0 and end == len(data)
-        self._events.append(PartData(data if whole else memoryview(data)[start:end]))
-
-    def _on_part_end(self) -> None:
-        self._events.append(_PART_END)
-
-    def _on_end(self) -> None:
-        self._ended = True
+def _malformed(limits: Limits) -> ServiceError:
+    return ServiceError(
+        Code.BAD_REQUEST,
+        "the body is malformed: a boundary is not followed by a line end, or a part's header is not `name: value` "
+        f"of at most {limits.header_bytes} bytes",
+    )
 
 
 def _begin(headers: dict[bytes, bytes], limits: Limits) -> PartBegin:

@@ -32,7 +32,6 @@ FENCES = {
     "sqlite3": ("storage/catalog/",),
     "sqlalchemy": ("storage/catalog/",),
     "alembic": ("storage/catalog/",),
-    "python_multipart": ("rest/multipart.py",),
     "boto3": ("storage/s3.py",),
     "botocore": ("storage/s3.py",),
     "tomllib": ("server/settings.py",),

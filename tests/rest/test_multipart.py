@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from python_multipart.multipart import MultipartParser
 
 from rest.multipart import DEFAULT_LIMITS, Limits, MultipartReader, PartBegin, PartData, PartEnd, boundary_of
 from schemas import Code, ServiceError
@@ -322,3 +323,25 @@ def test_gives_back_what_was_written(contents: list[bytes], size: int) -> None:
     written: list[Part] = [("f", "x", content) for content in contents]
     assert every_way(body, b"boundary") == written
     assert read((body[i : i + size] for i in range(0, len(body), size)), b"boundary") == written
+
+
+def read_by_another(body: bytes, boundary: bytes) -> list[bytes]:
+    """The contents of the parts, as python-multipart reads them."""
+    contents: list[bytes] = []
+
+    def on_part_data(data: bytes, start: int, end: int) -> None:
+        contents[-1] += data[start:end]
+
+    parser = MultipartParser(boundary, {"on_part_begin": lambda: contents.append(b""), "on_part_data": on_part_data})
+    parser.write(body)
+    parser.finalize()
+    return contents
+
+
+@given(st.lists(st.binary(max_size=200) | st.lists(PIECES, max_size=20).map(b"".join), max_size=4))
+def test_reads_as_another_reader_does(contents: list[bytes]) -> None:
+    head = b"Content-Disposition: form-data; name=f; filename=x\r\n\r\n"
+    body = b"".join(b"--boundary\r\n%b%b\r\n" % (head, content) for content in contents) + b"--boundary--"
+    parts = every_way(body, b"boundary")
+    assert isinstance(parts, list)
+    assert [content for _, _, content in parts] == read_by_another(body, b"boundary")
