@@ -98,9 +98,11 @@ def with_store(config: Path | None, action: Callable[[Store, Settings], Awaitabl
 
 
 def attempt(action: Callable[[], T]) -> T:
-    """What `action` gives, or a Failure when the machine refuses."""
+    """What `action` gives, a Mistake for a setting that only shows to be one now, a Failure when the machine refuses."""
     try:
         return action()
+    except SettingsError as error:
+        raise Mistake(str(error)) from error
     except (StartError, ServiceError) as error:
         raise Failure(str(error)) from error
     except OSError as error:

@@ -20,6 +20,7 @@ import msgspec
 import storage
 from schemas import Principal, Record, ServiceError
 from server import serving
+from server.plugins import load_routers
 from server.settings import Settings, SettingsError
 
 DATA: Final = Path("data")
@@ -117,7 +118,8 @@ def _bare(value: dict[str, str]) -> str:
 
 
 def serve(settings: Settings) -> int:
-    """Make the demo, print its lines, serve. Raises StartError."""
+    """Make the demo, print its lines, serve. Raises SettingsError for a plugin, StartError."""
+    load_routers(settings.server.plugins)
     DATA.mkdir(exist_ok=True)
     demo = asyncio.run(_prepare(settings))
     settings, listening = serving.listen(settings)

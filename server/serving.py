@@ -5,6 +5,7 @@ All that can fail because of the machine or the settings fails here, before uvic
 
 import asyncio
 import functools
+import logging
 import multiprocessing
 import os
 import signal
@@ -24,8 +25,9 @@ from schemas import ServiceError
 from server.app import App, create_app
 from server.log import LOG_CONFIG, log_event
 from server.migration import StartError, ensure_schema
+from server.plugins import load_routers
 from server.protocol import LimitedProtocol
-from server.settings import Settings, with_port
+from server.settings import Settings, SettingsError, with_port
 
 # Longer than the 60 s for which nginx keeps an idle connection to its upstream: the proxy closes first, and no request
 # meets a connection that is being closed.
@@ -90,7 +92,8 @@ def run(settings: Settings, listening: socket.socket) -> int:
 
 
 def serve(settings: Settings) -> int:
-    """Check the store, listen, run. Raises StartError."""
+    """Check plugins and store, listen, run. Raises SettingsError for a plugin, StartError."""
+    load_routers(settings.server.plugins)
     asyncio.run(check_store(settings))
     settings, listening = listen(settings)
     return run(settings, listening)
@@ -128,7 +131,11 @@ def _create_app(settings: Settings) -> App:
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:
         threading.Thread(target=_stop_after, args=[supervisor], name="attachd-supervisor", daemon=True).start()
-    return create_app(settings)
+    try:
+        return create_app(settings, load_routers(settings.server.plugins))
+    except SettingsError:  # a plugin that was changed since `serve` tried it: trying again would not help
+        logging.getLogger("attachd").exception("cannot load the plugins")
+        sys.exit(STARTUP_FAILURE)
 
 
 def _stop_after(supervisor: BaseProcess) -> None:

@@ -35,6 +35,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: Annotated[int, Meta(ge=1024, le=2**30, description="Bytes of a procedure's request body.")] = 1_048_576
     max_batch_size: Annotated[int, Meta(ge=1, le=10_000, description="Calls in a batch.")] = 100
     method_override: Annotated[bool, Meta(description="Let queries be sent by POST (`methodOverride` of the client).")] = True
+    plugins: Annotated[
+        tuple[str, ...],
+        Meta(description="Routers of procedures to serve beside attachd's own, such as `helpdesk.tickets:router`."),
+    ] = ()
     development: bool = False
 
 
