@@ -6,7 +6,7 @@ Everything that holds a resource is opened at start-up and closed in reverse.
 import itertools
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Router
@@ -19,6 +19,7 @@ from schemas import ServiceError
 from server.credentials import Authenticator
 from server.log import RequestLog
 from server.settings import Settings
+from server.state import BEGIN_SHUTDOWN
 from server.transports import Calls, Limits, TrpcEndpoint
 from server.trpc.requests import Rules
 from storage import Store, api_a, open_store
@@ -62,6 +63,8 @@ class App:
         prefix = secrets.token_hex(6)
         self._next_request_id = (f"{prefix}-{number:x}" for number in itertools.count(1)).__next__
         self._store: Store | None = None
+        # What each transport does when the process begins to stop.
+        self._endings: list[Callable[[], None]] = []
         self._trpc: ASGIApp = _starting
         self._rest: ASGIApp = _starting
         self._cors: ASGIApp | None = None
@@ -85,7 +88,7 @@ class App:
                 scope.pop("extensions", None)  # the middleware adds its headers to what goes through `send`
                 await self._cors(scope, receive, send)
         elif scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
+            await self._lifespan(scope, receive, send)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith(TRPC_PREFIX):
@@ -122,8 +125,16 @@ class App:
                 route = scope["route"].path if "route" in scope else scope["path"]
                 self._log.record(scope["method"], route, status or CLIENT_CLOSED, started, size, scope["request_id"])
 
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
+    def begin_shutdown(self) -> None:
+        """The process begins to stop: end what would go on for ever, let the rest finish. Does nothing the second time."""
+        endings, self._endings = self._endings, []
+        for end in endings:
+            end()
+
+    async def _lifespan(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
+        if "state" in scope:
+            scope["state"][BEGIN_SHUTDOWN] = self.begin_shutdown
         try:
             await self._open()
         except ServiceError as error:

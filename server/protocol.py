@@ -7,12 +7,13 @@ are limited where they are read.
 
 import asyncio
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from rest import WHOLE_ANSWER
+from server.state import BEGIN_SHUTDOWN
 
 # Request line and headers together. Node refuses at 16 KiB, nginx at 8 KiB a header; a GET batch of 100 calls needs 10 KiB.
 MAX_HEAD_BYTES: Final = 65_536
@@ -66,6 +67,16 @@ class LimitedProtocol(HttpToolsProtocol):
             self._feed(data[:_PIECE_BYTES])
             data = data[_PIECE_BYTES:]
         self._feed(data)
+
+    def shutdown(self) -> None:
+        """The process begins to stop, which uvicorn tells each connection before it waits for them: tell the application too.
+
+        An answer under way may be a stream without an end. It is the application that ends it, once it knows.
+        """
+        begin_shutdown: Callable[[], None] | None = self.app_state.get(BEGIN_SHUTDOWN)
+        if begin_shutdown is not None:
+            begin_shutdown()
+        super().shutdown()
 
     def _in_body(self) -> bool:
         cycle = self._cycle()

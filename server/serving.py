@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Never
@@ -79,7 +80,7 @@ def run(settings: Settings, listening: socket.socket) -> int:
     # uvicorn raises the signal again once it has shut down; a stop that was asked for is a success.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
-    config = _uvicorn_config(settings)
+    config = uvicorn_config(settings, functools.partial(_create_app, settings))
     log_event("serving", url=settings.server.base_url, workers=settings.server.workers)
     with listening:
         if settings.server.workers == 1:
@@ -99,10 +100,11 @@ def serve(settings: Settings) -> int:
     return run(settings, listening)
 
 
-def _uvicorn_config(settings: Settings) -> uvicorn.Config:
+def uvicorn_config(settings: Settings, create: Callable[[], App]) -> uvicorn.Config:
+    """How uvicorn serves the application that `create` makes in each worker process."""
     workers = settings.server.workers
     return uvicorn.Config(
-        app=functools.partial(_create_app, settings),
+        app=create,
         factory=True,
         interface="asgi3",
         lifespan="on",

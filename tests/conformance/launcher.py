@@ -15,9 +15,7 @@ import uvicorn
 from procedures import Context, Router
 from schemas import Code, Principal, Role, ServiceError
 from server.app import create_app
-from server.log import LOG_CONFIG
-from server.protocol import LimitedProtocol
-from server.serving import listen, open_store
+from server.serving import listen, open_store, uvicorn_config
 from server.settings import Settings, load_settings
 from storage import API_A, Store, fresh_id
 
@@ -138,16 +136,7 @@ async def prepare(settings: Settings, port: int) -> Site:
 def main() -> None:
     settings, listening = listen(load_settings())
     site = asyncio.run(prepare(settings, settings.server.port))
-    config = uvicorn.Config(
-        app=functools.partial(create_app, settings, [echo_router()]),
-        factory=True,
-        lifespan="on",
-        loop="uvloop",
-        http=LimitedProtocol,
-        ws="none",
-        log_config=LOG_CONFIG,
-        access_log=False,
-    )
+    config = uvicorn_config(settings, functools.partial(create_app, settings, [echo_router()]))
     sys.stdout.write(msgspec.json.encode(site).decode() + "\n")
     sys.stdout.flush()
     uvicorn.Server(config).run(sockets=[listening])

@@ -12,6 +12,7 @@ import uvicorn
 
 from rest import WHOLE_ANSWER
 from server.protocol import MAX_HEAD_BYTES, LimitedProtocol
+from server.state import BEGIN_SHUTDOWN
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]
 
@@ -200,3 +201,39 @@ async def test_an_answer_that_is_taken_whole(head: bytes, expected: bytes, close
         if closes:
             assert await asyncio.wait_for(reader.read(), 2) == b""
         writer.close()
+
+
+def test_the_application_is_told_of_the_shutdown_before_answers_are_waited_for() -> None:
+    """An answer without an end would keep the process for its whole grace time; here the application ends it."""
+    stopping = asyncio.Event()
+
+    async def endless(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            scope["state"][BEGIN_SHUTDOWN] = stopping.set
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        await stopping.wait()
+        await send({"type": "http.response.body", "body": b"ended"})
+
+    async def main() -> bytes:
+        listening = socket.create_server(("127.0.0.1", 0))
+        config = uvicorn.Config(endless, http=LimitedProtocol, lifespan="on", ws="none", log_config=None)
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server._serve([listening]))  # noqa: SLF001
+        while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
+            await asyncio.sleep(0.01)
+        reader, writer = await asyncio.open_connection("127.0.0.1", listening.getsockname()[1])
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b"begun")
+        server.should_exit = True
+        rest = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+        await task
+        return rest
+
+    assert b"ended" in asyncio.run(main())
