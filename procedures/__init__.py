@@ -3,7 +3,7 @@
 from procedures.attachments import attachments
 from procedures.calls import Call, Kind, Middleware, Next, ReadInput
 from procedures.context import Context, MemberContext
-from procedures.files import BeginUpload, FileInput
+from procedures.files import FileInput
 from procedures.middleware import authenticated
 from procedures.registry import Base, Procedure, Procedures, Router, no_procedure, procedure
 from procedures.streams import Tracked
@@ -18,7 +18,6 @@ def app_router() -> Router:
 
 __all__ = [
     "Base",
-    "BeginUpload",
     "Call",
     "Context",
     "FileInput",

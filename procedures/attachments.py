@@ -1,9 +1,11 @@
-"""The procedures of API A: `attachments.list`, `attachments.get`, `attachments.delete`."""
+"""The procedures of API A."""
 
 from procedures.context import MemberContext
+from procedures.files import FileInput
 from procedures.middleware import authenticated
 from procedures.registry import Router, procedure
 from schemas import Attachment, AttachmentItem, Deleted, DeleteInput, GetInput, ListInput
+from storage import Upload
 
 member = procedure.use(authenticated)
 attachments = Router()
@@ -25,3 +27,13 @@ async def get(ctx: MemberContext, input: GetInput) -> Attachment:
 async def delete(ctx: MemberContext, input: DeleteInput) -> Deleted:
     """Delete an attachment softly; its owner and admins may."""
     return await ctx.attachments.delete(ctx.principal, input.id)
+
+
+@attachments.mutation(member)
+async def upload(ctx: MemberContext, input: FileInput) -> Attachment:
+    """Keep a file, under the same rules as `POST /api/upload`."""
+
+    def begin(filename: str, least_bytes: int | None) -> Upload:
+        return ctx.attachments.upload(ctx.principal, filename, ctx.attachments.policy, least_bytes)
+
+    return (await input.store(begin)).attachment()

@@ -1,13 +1,9 @@
 """A file as the input of a procedure, which streams past without being held."""
 
-from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 from schemas import Record
-from storage import Upload
-
-# Makes the Upload of a file name; the number is how many bytes the client says the file has at least, if it does.
-BeginUpload = Callable[[str, int | None], Upload]
+from storage import BeginUpload
 
 
 @runtime_checkable

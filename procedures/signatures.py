@@ -148,8 +148,6 @@ def _bad_input(error: Exception, raw: object) -> ServiceError:
         return ServiceError(
             Code.BAD_REQUEST, "the input is missing: send it as ?input=… with GET or as the JSON body with POST"
         )
-    if isinstance(raw, FileInput):
-        return ServiceError(Code.BAD_REQUEST, "this procedure takes no file: send its input as application/json")
     return ServiceError(Code.BAD_REQUEST, f"the input is not valid: {error}")
 
 

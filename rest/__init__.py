@@ -4,11 +4,16 @@ from rest.attachments import Authenticate, DownloadHandler, UploadHandler, attac
 from rest.exchanges import WHOLE_ANSWER, Exchange, answer, not_found
 from rest.headers import pick
 from rest.health import health_routes
+from rest.intake import CONVERSATION_HEADER, FILENAME_HEADER, INTAKE_HEADERS, TICKET_HEADER, receive_file, receive_form
 from rest.multipart import MultipartReader, boundary_of
 from rest.replies import INTERNAL_ERROR, Reply, error_reply, json_reply, method_not_allowed
 
 __all__ = [
+    "CONVERSATION_HEADER",
+    "FILENAME_HEADER",
+    "INTAKE_HEADERS",
     "INTERNAL_ERROR",
+    "TICKET_HEADER",
     "WHOLE_ANSWER",
     "Authenticate",
     "DownloadHandler",
@@ -25,4 +30,6 @@ __all__ = [
     "method_not_allowed",
     "not_found",
     "pick",
+    "receive_file",
+    "receive_form",
 ]

@@ -28,6 +28,16 @@ class FormRules(msgspec.Struct, frozen=True, kw_only=True):
     uuid_fields: tuple[str, ...]
 
 
+def uuid_of(name: str, value: bytes | None) -> str | None:
+    """The UUID that the field or header of that name gives, in lower case; None if it was not sent. Raises BAD_REQUEST."""
+    if value is None:
+        return None
+    text = value.decode("latin-1")
+    if not _UUID.fullmatch(text):
+        raise ServiceError(Code.BAD_REQUEST, f"{name} must be a UUID")
+    return text.lower()
+
+
 class FileForm:
     """Takes the events of a form. `begin` makes the Upload of a file name; use as an async context manager."""
 
@@ -53,13 +63,7 @@ class FileForm:
 
     def field(self, name: str) -> str | None:
         """The UUID in that field, in lower case; None if it was not sent. Raises BAD_REQUEST."""
-        value = self._fields.get(name)
-        if value is None:
-            return None
-        text = value.decode("latin-1")
-        if not _UUID.fullmatch(text):
-            raise ServiceError(Code.BAD_REQUEST, f"{name} must be a UUID")
-        return text.lower()
+        return uuid_of(name, self._fields.get(name))
 
     async def commit(self, digests: Collection[bytes]) -> Record:
         """Store the file with its fields. Raises BAD_REQUEST, and what `Upload.commit` raises."""

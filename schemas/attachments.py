@@ -82,3 +82,17 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     storage_path: str
     created_at: Timestamp
     deleted_at: Timestamp | None
+
+    def attachment(self) -> Attachment:
+        """As clients see it."""
+        return Attachment(
+            id=self.id,
+            conversation_id=self.conversation_id,
+            organization_id=self.organization_id,
+            filename=self.filename,
+            content_type=self.content_type,
+            size=self.size,
+            storage_path=self.storage_path,
+            created_at=self.created_at,
+            deleted_at=msgspec.UNSET if self.deleted_at is None else self.deleted_at,
+        )

@@ -14,7 +14,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from procedures import Router as ProcedureRouter
 from procedures import app_router
-from rest import WHOLE_ANSWER, attachment_routes, health_routes, not_found
+from rest import (
+    CONVERSATION_HEADER,
+    FILENAME_HEADER,
+    TICKET_HEADER,
+    WHOLE_ANSWER,
+    attachment_routes,
+    health_routes,
+    not_found,
+)
 from schemas import ServiceError
 from server.credentials import Authenticator
 from server.log import RequestLog
@@ -29,7 +37,10 @@ TRPC_PREFIX = "/api/trpc/"
 CLIENT_CLOSED = 499  # in the log: the client went away before anything was answered (nginx's status for it)
 READY_TIMEOUT_S = 5.0  # seconds that /readyz waits for the database and the storage
 # What pages of allowed origins may send and read beside the safelisted headers (Fetch standard).
-CORS_REQUEST_HEADERS = ("content-type", "authorization", "content-digest", "range", "if-none-match", "if-range", "trpc-accept")
+CORS_REQUEST_HEADERS = (
+    *("content-type", "authorization", "content-digest", "repr-digest", "range", "if-none-match", "if-range", "trpc-accept"),
+    *(FILENAME_HEADER, CONVERSATION_HEADER, TICKET_HEADER),
+)
 CORS_EXPOSED_HEADERS = (
     "content-disposition",
     "content-range",
@@ -164,7 +175,11 @@ class App:
             TRPC_PREFIX,
             Calls(self._procedures, store.attachments, authenticator, stacks=settings.server.development),
             Rules(max_batch_size=settings.server.max_batch_size, method_override=settings.server.method_override),
-            Limits(max_body_bytes=settings.server.max_body_bytes, body_idle_s=settings.upload.idle_timeout_seconds),
+            Limits(
+                max_body_bytes=settings.server.max_body_bytes,
+                max_file_bytes=store.attachments.policy.max_bytes,
+                body_idle_s=settings.upload.idle_timeout_seconds,
+            ),
             self._log,
         )
         routes = [

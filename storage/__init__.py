@@ -8,11 +8,12 @@ from storage.ids import fresh_id
 from storage.policy import API_A, FileType, Policy, api_a
 from storage.store import Store, open_store
 from storage.sweep import SweepReport
-from storage.uploads import Upload
+from storage.uploads import BeginUpload, Upload
 
 __all__ = [
     "API_A",
     "Attachments",
+    "BeginUpload",
     "Credentials",
     "Download",
     "FileType",

@@ -7,7 +7,7 @@ The bytes are read once: counted, sniffed, hashed and written as they come. The 
 exists, so a crash leaves at most bytes without a row, which `sweep` removes.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Self
 
@@ -116,3 +116,7 @@ class Upload:
         """Remove what was written, unless it was committed."""
         if not self._committed:
             self._blob.abort()
+
+
+# Makes the Upload of a file name; the number is how many bytes the client says the file has at least, if it does.
+BeginUpload = Callable[[str, int | None], Upload]

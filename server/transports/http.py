@@ -13,11 +13,12 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from procedures import Context
-from rest import WHOLE_ANSWER, Exchange, Reply
+from rest import INTAKE_HEADERS, WHOLE_ANSWER, Exchange, Reply
 from schemas import ClientDisconnected, Code, ServiceError
 from server.log import RequestLog
 from server.side_by_side import side_by_side
 from server.transports.calls import ROUTE, Calls
+from server.transports.files import BodyFile, file_input
 from server.trpc import requests, responses
 from server.trpc.requests import Inputs, Request, Rules
 from server.trpc.responses import Outcome
@@ -33,16 +34,18 @@ Headers = Mapping[bytes, bytes]
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """What bounds a request: bytes of the body, seconds between two pieces of it."""
+    """What bounds a request: bytes of the body, and of a file in it, seconds between two pieces."""
 
     max_body_bytes: int
+    max_file_bytes: int
     body_idle_s: float
 
 
 class Answer(msgspec.Struct, frozen=True):
     """What goes back. `route` is what the log calls the request, `allow` the header of a 405, empty if there is none.
 
-    `unread` says that the request's body was not read to its end, so that the connection cannot go on.
+    `unread` says that the request's body was not read to its end, so that the connection cannot go on; `gone` that the client
+    went away, so that nothing is sent.
     """
 
     status: int
@@ -50,6 +53,7 @@ class Answer(msgspec.Struct, frozen=True):
     route: str = ROUTE
     allow: bytes = b""
     unread: bool = False
+    gone: bool = False
 
 
 class TrpcEndpoint:
@@ -74,9 +78,11 @@ class TrpcEndpoint:
             )
         else:
             try:
-                answer = await self._answer(method, scope, receive, request_id)
-            except ClientDisconnected as gone:
-                self._record(method, Answer(gone.code.http_status, b""), started, request_id)
+                answer = await self._answer(scope, receive, send)
+            except ClientDisconnected:
+                answer = _gone(ROUTE)
+            if answer.gone:
+                self._record(method, answer, started, request_id)
                 return
             whole = scope.get("extensions", _NO_EXTENSIONS).get(WHOLE_ANSWER)
             if whole is not None and not answer.allow and not answer.unread:
@@ -100,7 +106,9 @@ class TrpcEndpoint:
         if self._log is not None:
             self._log.record(method, answer.route, answer.status, started, len(answer.body), request_id)
 
-    async def _answer(self, method: str, scope: Scope, receive: Receive, request_id: str) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Answer:
+        method: str = scope["method"]
+        request_id: str = scope["request_id"]
         headers: Headers = dict(scope["headers"])
         path: bytes = scope["raw_path"][self._prefix_length :]
         if path.endswith(b"/"):  # tRPC's standalone server trims twice: the whole path, then what is below the prefix
@@ -111,7 +119,10 @@ class TrpcEndpoint:
             return Answer(error.code.http_status, responses.render_error(error, None, self._calls.stack(error)))
         context = await self._calls.context(method, headers, request_id, request.connection_params)
         if method == "GET":
-            inputs = requests.query_inputs(request)
+            inputs: Inputs | BodyFile = requests.query_inputs(request)
+        elif request.file_type is not None:
+            exchange = Exchange(scope, receive, send, INTAKE_HEADERS)
+            inputs = file_input(request, exchange, self._limits.max_file_bytes, self._limits.body_idle_s)
         else:
             inputs = Inputs(await self._read_body(headers, receive), request.is_batch, len(request.calls))
         if not request.is_batch:
@@ -121,7 +132,7 @@ class TrpcEndpoint:
         return self._batch(request, await side_by_side(calls), inputs.unread)
 
     async def _outcome(
-        self, request: Request, index: int, inputs: Inputs, context: Context | ServiceError, request_id: str
+        self, request: Request, index: int, inputs: Inputs | BodyFile, context: Context | ServiceError, request_id: str
     ) -> Outcome:
         """Run one call to its end; never raises."""
         path, procedure = request.calls[index]
@@ -165,6 +176,8 @@ class TrpcEndpoint:
         path = request.calls[0][0]
         if isinstance(outcome, bytes):
             return Answer(200, responses.render_result(outcome), path, unread=unread)
+        if isinstance(outcome, ClientDisconnected):
+            return _gone(path)
         body = responses.render_error(outcome, path, self._calls.stack(outcome))
         return Answer(outcome.code.http_status, body, path, self._allow(request, [outcome]), unread)
 
@@ -188,3 +201,7 @@ class TrpcEndpoint:
                 continue
             methods = requests.accepted_methods(procedure.kind, self._rules).encode()
         return methods
+
+
+def _gone(route: str) -> Answer:
+    return Answer(Code.CLIENT_CLOSED_REQUEST.http_status, b"", route, gone=True)

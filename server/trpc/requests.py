@@ -20,6 +20,7 @@ JSON = b"application/json"
 JSONL = b"application/jsonl"
 FORM_DATA = b"multipart/form-data"
 OCTET_STREAM = b"application/octet-stream"
+_FILE_TYPES = (FORM_DATA, OCTET_STREAM)  # of bodies that only POST may have
 
 _JSON_ESCAPES = tuple((f"%{ord(character):02X}".encode(), character.encode()) for character in '"{}:,[]')
 
@@ -37,7 +38,8 @@ class Rules(msgspec.Struct, frozen=True):
 class Request(msgspec.Struct, frozen=True):
     """What one HTTP request asks for: its calls as (path, procedure or None), and the still encoded `input` parameter.
 
-    `connection_params` is what the client says of itself where it can set no headers.
+    `connection_params` is what the client says of itself where it can set no headers. `file_type` is the media type of a body
+    that is a file or a form, None when it is JSON.
     """
 
     method: str
@@ -45,6 +47,7 @@ class Request(msgspec.Struct, frozen=True):
     calls: list[tuple[str, Procedure | None]]
     query_input: bytes | None
     connection_params: dict[str, str] | None = None
+    file_type: bytes | None = None
 
 
 def parse_request(method: str, path: bytes, query: bytes, headers: Headers, find: Find, rules: Rules) -> Request:
@@ -56,8 +59,12 @@ def parse_request(method: str, path: bytes, query: bytes, headers: Headers, find
     content_type = headers.get(b"content-type")
     if content_type is not None:
         content_type = content_type.split(b";", 1)[0].strip().lower()
-    if content_type != JSON and (method != "GET" or content_type in (FORM_DATA, OCTET_STREAM)):
-        raise _unreadable(method, content_type, headers)
+    if content_type != JSON and (method != "GET" or content_type in _FILE_TYPES):
+        if method == "POST" and content_type in _FILE_TYPES:
+            if wants_jsonl(headers):
+                _refuse_jsonl(is_batch=False)
+            return Request(method, False, [(decoded, find(decoded))], None, file_type=content_type)  # tRPC looks for no batch
+        raise _unreadable(content_type, headers)
     parameters = parse_query(query)
     is_batch = _decode_value(parameters.get(b"batch", b"")) == b"1"
     calls = _batch(decoded, find, rules) if is_batch else [(decoded, find(decoded))]
@@ -83,9 +90,9 @@ def _decode_path(path: bytes) -> str:
     raise ServiceError(Code.BAD_REQUEST, f'Invalid URL-encoding in path "{path.decode("latin-1")}"')
 
 
-def _unreadable(method: str, content_type: bytes | None, headers: Headers) -> ServiceError:
+def _unreadable(content_type: bytes | None, headers: Headers) -> ServiceError:
     """The error for a content type that procedures cannot be called with."""
-    if content_type in (FORM_DATA, OCTET_STREAM) and method != "POST":
+    if content_type in _FILE_TYPES:
         message = f"Only POST requests are supported for {content_type.decode()} requests"
         return ServiceError(Code.METHOD_NOT_SUPPORTED, message)
     if content_type is None:

@@ -191,7 +191,7 @@ UNSUPPORTED = "UNSUPPORTED_MEDIA_TYPE"
             [f"Content-Type: multipart/form-data; boundary={BOUNDARY}", "Content-Encoding: gzip"],
             415,
             UNSUPPORTED,
-            "Content-Encoding is not supported: send the form as it is",
+            "Content-Encoding is not supported: send the body as it is",
             id="compressed",
         ),
     ],

@@ -1,0 +1,119 @@
+"""A file from a request's body into the storage: out of a form, or the body itself. The one way for REST and tRPC.
+
+Nothing is held beyond the piece that came last: it is parsed, counted, hashed and given to the `Upload`, which is waited for
+before the next piece is asked for. What the headers tell is checked before the first piece is asked for, so that a client which
+waits for `100 Continue` never sends what is refused.
+"""
+
+import hashlib
+import re
+import sys
+from urllib.parse import unquote_to_bytes
+
+from rest.digests import sha256_of
+from rest.exchanges import Exchange, body_too_large
+from rest.forms import FileForm, FormRules, uuid_of
+from rest.multipart import DEFAULT_LIMITS, MultipartReader, boundary_of
+from schemas import Code, Record, ServiceError
+from storage import BeginUpload, Upload
+
+# What the headers of a body that is the file itself say, as the fields of a form do.
+FILENAME_HEADER = "x-attachd-filename"
+CONVERSATION_HEADER = "x-attachd-conversation-id"
+TICKET_HEADER = "x-attachd-ticket-id"
+_OWN_HEADERS = (FILENAME_HEADER, CONVERSATION_HEADER, TICKET_HEADER)
+FORM_HEADERS = frozenset({b"content-type", b"content-encoding", b"content-digest", b"repr-digest"})
+INTAKE_HEADERS = FORM_HEADERS | {name.encode() for name in _OWN_HEADERS}  # that the Exchange must have picked
+
+_FORM = FormRules(file_fields=("file", "files"), uuid_fields=("conversationId", "ticketId"))
+_DIGESTS = (("Content-Digest", b"content-digest"), ("Repr-Digest", b"repr-digest"))
+# Visible ASCII and blanks, whose percent signs begin escapes; a comma means that the header came twice (RFC 9110, 5.3).
+_ENCODED = re.compile(rb"(?:[ !-$&-+\--~]|%[0-9A-Fa-f]{2})*")
+
+
+async def receive_form(exchange: Exchange, begin: BeginUpload, max_file_bytes: int, idle_timeout_s: float) -> Record:
+    """Store the one file of a form, with its optional `conversationId` and `ticketId`.
+
+    The body may have `max_file_bytes` and what a form adds. Raises UNSUPPORTED_MEDIA_TYPE, BAD_REQUEST, and what
+    `Exchange.read`, `begin` and Upload raise.
+    """
+    _refuse_coding(exchange)
+    reader = MultipartReader(boundary_of(exchange.headers.get(b"content-type", b"")))
+    announced = _announced(exchange)
+    max_body_bytes = max_file_bytes + DEFAULT_LIMITS.envelope_bytes
+    least_bytes = _least_file_bytes(exchange, max_body_bytes)
+
+    def begin_file(filename: str) -> Upload:
+        return begin(filename, least_bytes)
+
+    async with FileForm(_FORM, begin_file) as form:
+        digest = hashlib.sha256()
+        while (data := await exchange.read(max_body_bytes, idle_timeout_s)) is not None:
+            if announced:
+                digest.update(data)
+            for event in reader.feed(data):
+                await form.take(event)
+        reader.close()
+        return await form.commit(_expected(announced - {digest.digest()}, form.file_digest))
+
+
+async def receive_file(exchange: Exchange, begin: BeginUpload, idle_timeout_s: float) -> Record:
+    """Store the body as a file, with the name and the ids that the headers give.
+
+    Its limit is that of the Upload. Raises as `receive_form`.
+    """
+    _refuse_coding(exchange)
+    digests = _expected(_announced(exchange), None)
+    filename = _filename(exchange.headers.get(FILENAME_HEADER.encode()))
+    conversation, ticket = (uuid_of(name, exchange.headers.get(name.encode())) for name in (CONVERSATION_HEADER, TICKET_HEADER))
+    async with begin(filename, exchange.declared_bytes()) as upload:
+        while (data := await exchange.read(sys.maxsize, idle_timeout_s)) is not None:
+            await upload.write(data)
+        return await upload.commit(conversation_id=conversation, ticket_id=ticket, digests=digests)
+
+
+def _least_file_bytes(exchange: Exchange, max_body_bytes: int) -> int | None:
+    """What the file must have at least, by Content-Length. Raises PAYLOAD_TOO_LARGE when no file may have so much."""
+    declared = exchange.declared_bytes()
+    if declared is None:
+        return None
+    if declared > max_body_bytes:
+        raise body_too_large(max_body_bytes)
+    return max(declared - DEFAULT_LIMITS.envelope_bytes, 0)
+
+
+def _refuse_coding(exchange: Exchange) -> None:
+    coding = exchange.headers.get(b"content-encoding", b"identity").strip().lower()
+    if coding != b"identity":
+        raise ServiceError(Code.UNSUPPORTED_MEDIA_TYPE, "Content-Encoding is not supported: send the body as it is")
+
+
+def _filename(value: bytes | None) -> str:
+    """The name in the header of that value. Raises BAD_REQUEST."""
+    encode = "percent-encode the name's UTF-8, as encodeURIComponent does"
+    if not value:
+        raise ServiceError(Code.BAD_REQUEST, f"the file has no name: send it in the header {FILENAME_HEADER} ({encode})")
+    if _ENCODED.fullmatch(value):
+        try:
+            return unquote_to_bytes(value).decode()
+        except UnicodeDecodeError:
+            pass
+    raise ServiceError(Code.BAD_REQUEST, f"the header {FILENAME_HEADER} is malformed: {encode}")
+
+
+def _announced(exchange: Exchange) -> set[bytes]:
+    """The SHA-256 values that the request's headers announce."""
+    fields = [sha256_of(field, exchange.headers[name]) for field, name in _DIGESTS if name in exchange.headers]
+    return {digest for digest in fields if digest is not None}
+
+
+def _expected(announced: set[bytes], file_digest: bytes | None) -> set[bytes]:
+    """The one SHA-256 that the file must have, if any was announced that is not the form's.
+
+    RFC 9530 (2) lets Content-Digest speak of the request's content, which for a form is the form. Clients that mean the file
+    are understood too: they have its digest at hand, not that of a body which their library writes.
+    """
+    expected = announced if file_digest is None else announced | {file_digest}
+    if len(expected) > 1:
+        raise ServiceError(Code.BAD_REQUEST, "the digests that came with the file contradict each other")
+    return expected
