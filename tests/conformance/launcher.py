@@ -1,4 +1,4 @@
-"""attachd with credentials, rows and the procedures `echo.*` and `fail.*`, which only the differential tests call.
+"""attachd with credentials, rows and procedures that only the conformance tests call.
 
 Run as a program: settings come from the environment, one JSON line on standard output says what there is (`Site`).
 """
@@ -18,6 +18,8 @@ from server.app import create_app
 from server.serving import listen, open_store, uvicorn_config
 from server.settings import Settings, load_settings
 from storage import API_A, Store, fresh_id
+from tests.conformance.streaming import stream
+from tests.conformance.subscriptions import open_, sub
 
 # Who there is: the organization, the role. `key` is the name of the only API key.
 PEOPLE: dict[str, tuple[str, Role]] = {
@@ -86,6 +88,14 @@ def echo_router() -> Router:
     return router
 
 
+def streams_router() -> Router:
+    """`stream.*`, `sub.*` and `open.*`."""
+    router = Router()
+    for prefix, other in (("stream", stream), ("sub", sub), ("open", open_)):
+        router.mount(prefix, other)
+    return router
+
+
 def _failing(code: Code) -> Callable[[Context], Awaitable[str]]:
     async def fail(_: Context) -> str:
         raise ServiceError(code, f"failed with {code.name}")
@@ -136,7 +146,7 @@ async def prepare(settings: Settings, port: int) -> Site:
 def main() -> None:
     settings, listening = listen(load_settings())
     site = asyncio.run(prepare(settings, settings.server.port))
-    config = uvicorn_config(settings, functools.partial(create_app, settings, [echo_router()]))
+    config = uvicorn_config(settings, functools.partial(create_app, settings, [echo_router(), streams_router()]))
     sys.stdout.write(msgspec.json.encode(site).decode() + "\n")
     sys.stdout.flush()
     uvicorn.Server(config).run(sockets=[listening])

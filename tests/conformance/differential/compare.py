@@ -26,16 +26,17 @@ def differences(reference: Answer, attachd: Answer) -> set[str]:
         theirs, ours = getattr(reference, name), getattr(attachd, name)
         if theirs != ours:
             found.add(f"{name} {theirs} -> {ours}")
-    return found | set(_compare(normal(reference.body), normal(attachd.body), "body"))
+    return found | set(compare(normal(reference.body), normal(attachd.body), "body"))
 
 
-def _compare(theirs: Any, ours: Any, path: str) -> Iterator[str]:
+def compare(theirs: Any, ours: Any, path: str) -> Iterator[str]:
+    """The paths below `path` at which two JSON values differ."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
         for key in sorted(theirs.keys() | ours.keys()):
-            yield from _compare(theirs.get(key, ...), ours.get(key, ...), f"{path}.{key}")
+            yield from compare(theirs.get(key, ...), ours.get(key, ...), f"{path}.{key}")
     elif isinstance(theirs, list) and isinstance(ours, list) and len(theirs) == len(ours):
         for index, (their, our) in enumerate(zip(theirs, ours, strict=True)):
-            yield from _compare(their, our, f"{path}.{index}")
+            yield from compare(their, our, f"{path}.{index}")
     elif theirs != ours or isinstance(theirs, bool) is not isinstance(ours, bool):
         yield path
 

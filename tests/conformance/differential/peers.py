@@ -6,6 +6,7 @@ import json
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
@@ -30,10 +31,15 @@ class Answer(NamedTuple):
 
 
 class Peers:
-    """Both servers; a context manager that stops them. `names` are ids and tokens for requests to be made of."""
+    """Both servers; a context manager that stops them. `names` are ids and tokens for requests to be made of.
 
-    def __init__(self, folder: Path) -> None:
+    `config` is for tRPC's `create`, `settings` are the same for attachd.
+    """
+
+    def __init__(self, folder: Path, config: Mapping[str, Any] | None = None, **settings: str) -> None:
         self.folder = folder
+        self.config = config or {}
+        self.settings = {"ATTACHD_SERVER_PORT": "0", **settings}
 
     def __enter__(self) -> Self:
         self._log = (self.folder / "log").open("wb")
@@ -43,7 +49,7 @@ class Peers:
         reference = npm_install(CONFORMANCE / "reference")
         self.reference = self._start([*node_command(), str(reference / "server.mjs")])
         assert self.reference.stdin is not None
-        self.reference.stdin.write(json.dumps(site).encode() + b"\n")
+        self.reference.stdin.write(json.dumps({**site, "config": self.config}).encode() + b"\n")
         self.reference.stdin.flush()
         self.ports = {"attachd": site["port"], "@trpc/server": int(self._first_line(self.reference))}
         return self
@@ -52,7 +58,7 @@ class Peers:
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env=environment(ATTACHD_SERVER_PORT="0"),
+            env=environment(**self.settings),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,

@@ -1,6 +1,5 @@
 """Raw requests to attachd and to @trpc/server 11.25.2: the same answer, but for what `differences` declares."""
 
-from collections.abc import Iterator
 from itertools import chain
 
 import pytest
@@ -20,12 +19,6 @@ from tests.conformance.differential.peers import Peers
 CORPORA = (corpus_requests, corpus_batches, corpus_inputs, corpus_superjson, corpus_attachments)
 ALL = list(chain.from_iterable(corpus.CASES.items() for corpus in CORPORA))
 CASES: dict[str, Case] = dict(ALL)
-
-
-@pytest.fixture(scope="module")
-def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
-    with Peers(tmp_path_factory.mktemp("differential")) as peers:
-        yield peers
 
 
 def assert_same(peers: Peers, name: str, case: Case) -> None:

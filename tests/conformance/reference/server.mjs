@@ -1,17 +1,20 @@
-// A small @trpc/server with attachd's procedures over rows in memory, and with `echo` and `fail` as in launcher.py.
-// Standard input gives one JSON line {sessions, keys, rows}; standard output then says the port. The end of input ends it.
+// A small @trpc/server with attachd's procedures over rows in memory, and with those of launcher.py.
+// Standard input gives one JSON line {sessions, keys, rows, config}; standard output then says the port. The end of input ends it.
 import { createInterface } from 'node:readline';
 import { initTRPC, TRPCError } from '@trpc/server';
 import { createHTTPServer } from '@trpc/server/adapters/standalone';
 import { TRPC_ERROR_CODES_BY_KEY } from '@trpc/server/rpc';
+import { applyWSSHandler } from '@trpc/server/adapters/ws';
 import superjson from 'superjson';
+import { WebSocketServer } from 'ws';
 import { z } from 'zod';
+import { streamRouter, subscriptionRouter } from './streaming.mjs';
 
 const lines = createInterface({ input: process.stdin });
-const { sessions, keys, rows } = JSON.parse((await lines[Symbol.asyncIterator]().next()).value);
+const { sessions, keys, rows, config } = JSON.parse((await lines[Symbol.asyncIterator]().next()).value);
 process.stdin.on('close', () => process.exit(0));
 
-const t = initTRPC.context().create({ transformer: superjson, isDev: false });
+const t = initTRPC.context().create({ transformer: superjson, isDev: false, ...config });
 // The order of rooms in attachd: who asks, then what is asked for.
 const member = t.procedure.use(({ ctx, next }) => {
   if (!ctx.principal) {
@@ -81,8 +84,8 @@ const crash = t.procedure.query(() => {
   throw new Error('a detail that is nobody\'s business');
 });
 
-function createContext({ req }) {
-  const authorization = req.headers.authorization;
+function createContext({ req, info }) {
+  const authorization = req.headers.authorization ?? info.connectionParams?.authorization;
   if (authorization && /^bearer /i.test(authorization)) {
     return { principal: keys[authorization.slice(7).trim()] };
   }
@@ -90,12 +93,19 @@ function createContext({ req }) {
   return { principal: cookie ? sessions[cookie[1]] : undefined };
 }
 
+const router = t.router({
+  attachments,
+  echo,
+  fail: t.router({ ...Object.fromEntries(failures), crash }),
+  stream: streamRouter(t, member),
+  sub: subscriptionRouter(t, member),
+});
+const options = { router, maxBatchSize: 100, createContext };
 const server = createHTTPServer({
-  router: t.router({ attachments, echo, fail: t.router({ ...Object.fromEntries(failures), crash }) }),
+  ...options,
   basePath: '/api/trpc/',
   allowMethodOverride: true,
-  maxBatchSize: 100,
   maxBodySize: 1024 * 1024,
-  createContext,
 });
+applyWSSHandler({ ...options, wss: new WebSocketServer({ server }) });
 server.listen(0, '127.0.0.1', () => console.log(server.address().port));
