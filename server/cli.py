@@ -11,6 +11,7 @@ from server.credential_commands import key, session
 from server.log import configure_logging
 from server.migration import ensure_schema
 from server.settings import Settings, SettingsError
+from server.type_commands import types
 from storage import Store, SweepReport
 
 _DAY_S = 86_400.0
@@ -28,6 +29,7 @@ def main() -> None:
 
 main.add_command(session)
 main.add_command(key)
+main.add_command(types)
 
 
 @main.command()
