@@ -1,0 +1,123 @@
+"""A running server with small limits, and raw requests that call `attachments.upload` on it."""
+
+import base64
+import hashlib
+import json
+import socket
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+
+from tests.rest.live import BOUNDARY, Answer, eventually, read_answer
+from tests.running import Attachd
+
+PATH = "/api/trpc/attachments.upload"
+OCTETS = "Content-Type: application/octet-stream"
+FORM = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
+ORIGIN = "https://app.example"
+IDLE_TIMEOUT_S = 1.5
+MAX_FILE_BYTES = 2 * 2**20  # over server.max_body_bytes, which is not the limit here
+MAX_IMAGE_BYTES = 2**20
+SETTINGS: dict[str, Any] = {
+    "ATTACHD_UPLOAD_IDLE_TIMEOUT_SECONDS": str(IDLE_TIMEOUT_S),
+    "ATTACHD_UPLOAD_MAX_FILE_SIZE_MB": "2",
+    "ATTACHD_UPLOAD_MAX_IMAGE_SIZE_MB": "1",
+    "ATTACHD_SERVER_ALLOWED_ORIGINS": ORIGIN,
+}
+
+
+def name_header(filename: str) -> str:
+    """The header that names the file, as a client with encodeURIComponent writes it."""
+    return f"X-Attachd-Filename: {quote(filename, safe='')}"
+
+
+def digest(content: bytes) -> str:
+    """The digest field of the content."""
+    return f"sha-256=:{base64.b64encode(hashlib.sha256(content).digest()).decode()}:"
+
+
+class Site:
+    """The server as a member sees it, over raw sockets."""
+
+    def __init__(self, attachd: Attachd) -> None:
+        self.attachd = attachd
+        url = httpx.URL(attachd.base_url)
+        self._address = (url.host, url.port or 0)
+        self._blobs = attachd.folder / "data" / "blobs"
+
+    def connect(self) -> socket.socket:
+        """A fresh connection."""
+        return socket.create_connection(self._address, timeout=20)
+
+    def head(self, *headers: str, path: str = PATH, method: str = "POST", who: str | None = "member") -> bytes:
+        """The head of a request."""
+        cookie = [f"Cookie: session={self.attachd.tokens[who]}"] if who else []
+        return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: x", *cookie, *headers, "", ""]).encode("latin-1")
+
+    def send(self, body: bytes, *headers: str, **head: Any) -> Answer:
+        """The answer to one request with that body, on its own connection."""
+        with self.connect() as connection:
+            connection.sendall(self.head(*headers, f"Content-Length: {len(body)}", **head) + body)
+            return read_answer(connection, head.get("method", "POST"))
+
+    def upload(self, content: bytes, filename: str, *headers: str) -> Any:
+        """What the procedure gives for a file that is sent as it is."""
+        answer = self.send(content, OCTETS, name_header(filename), *headers)
+        assert answer.status == 200, answer
+        return answer.json()["result"]["data"]["json"]
+
+    def download(self, id: str) -> bytes:
+        """The bytes of an attachment."""
+        with self.attachd.client() as client:
+            answer = client.get(f"/api/attachments/{id}/download")
+        assert answer.status_code == 200
+        return answer.content
+
+    def row(self, id: str) -> dict[str, Any]:
+        """The row of an attachment, without what differs for every upload."""
+        with sqlite3.connect(self.attachd.folder / "data" / "attachd.db") as database:
+            database.row_factory = sqlite3.Row
+            row = dict(database.execute("SELECT * FROM attachments WHERE id = ?", (id,)).fetchone())
+        database.close()
+        return {name: value for name, value in row.items() if name not in {"id", "storage_path", "created_at"}}
+
+    def rows(self) -> int:
+        """How many attachments there are."""
+        with sqlite3.connect(self.attachd.folder / "data" / "attachd.db") as database:
+            (count,) = database.execute("SELECT count(*) FROM attachments").fetchone()
+        database.close()
+        return int(count)
+
+    def files(self) -> set[str]:
+        """The files in the folder of blobs, finished or not."""
+        return {str(path.relative_to(self._blobs)) for path in self._blobs.rglob("*") if path.is_file()}
+
+    def assert_unchanged(self, before: tuple[set[str], int]) -> None:
+        """The folder and the table come to be as they were."""
+        assert eventually(lambda: (self.files(), self.rows()) == before), (self.files() ^ before[0], self.rows())
+
+    def state(self) -> tuple[set[str], int]:
+        """For `assert_unchanged`."""
+        return self.files(), self.rows()
+
+    def logged(self, status: int) -> list[dict[str, Any]]:
+        """The log's lines of uploads with that status."""
+        lines: list[dict[str, Any]] = self.attachd.lines()
+        return [line for line in lines if line.get("route") == "attachments.upload" and line.get("status") == status]
+
+
+def assert_error(answer: Answer, status: int, code: str, message: str, **data: Any) -> None:
+    """The answer is the tRPC error with that message; `data` is what it holds beside code, status and path."""
+    error = answer.json()["error"]["json"]
+    assert (answer.status, error["message"]) == (status, message)
+    path = {"path": data.pop("path", "attachments.upload")}
+    expected = {"code": code, "httpStatus": status, **path, **data}
+    assert error["data"] == {name: value for name, value in expected.items() if value is not None}, json.dumps(error)
+
+
+def chunked(pieces: Sequence[bytes]) -> bytes:
+    """The pieces as a chunked body, without its end."""
+    return b"".join(b"%x\r\n%b\r\n" % (len(piece), piece) for piece in pieces)
