@@ -1,7 +1,7 @@
 """What a tRPC client may call."""
 
 from procedures.attachments import attachments
-from procedures.calls import Call, Kind, Middleware, Next, ReadInput
+from procedures.calls import Call, Kind, Middleware, Next, ReadInput, raises
 from procedures.context import Context, MemberContext
 from procedures.files import FileInput
 from procedures.middleware import authenticated
@@ -34,4 +34,5 @@ __all__ = [
     "authenticated",
     "no_procedure",
     "procedure",
+    "raises",
 ]

@@ -1,14 +1,16 @@
 """One invocation of a procedure, and what it goes through."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from procedures.context import Context
+from schemas import Code, Reason
 
 Kind = Literal["query", "mutation", "subscription"]
 ReadInput = Callable[[], Awaitable[Any]]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -27,3 +29,21 @@ class Call(msgspec.Struct, frozen=True):
 
 Next = Callable[[Call], Awaitable[Any]]
 Middleware = Callable[[Call, Next], Awaitable[Any]]
+
+
+def raises(*errors: Code | Reason) -> Callable[[F], F]:
+    """Declare what the decorated procedure or middleware raises on purpose, for the document of the procedures.
+
+    What any call may meet goes without saying: a bad input, a server that cannot answer.
+    """
+
+    def declare(function: F) -> F:
+        function.__dict__["raises"] = errors
+        return function
+
+    return declare
+
+
+def declared_errors(*functions: Callable[..., Any]) -> tuple[Code | Reason, ...]:
+    """What the functions were declared to raise, each once."""
+    return tuple(dict.fromkeys(error for function in functions for error in getattr(function, "raises", ())))

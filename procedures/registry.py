@@ -28,10 +28,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from procedures.calls import Call, Kind, Middleware, Next
+from procedures.calls import Call, Kind, Middleware, Next, declared_errors
 from procedures.context import Context
 from procedures.signatures import Function, resolver, signature_of
-from schemas import Code, ServiceError
+from schemas import Code, Reason, ServiceError
 
 # A name a client can write as a member of `client.a.b`; tRPC's client proxy answers `then` and `call` itself.
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -58,7 +58,7 @@ procedure = Base()
 
 
 class Procedure(msgspec.Struct, frozen=True):
-    """A procedure of a frozen map; for its types and `streams` see `Signature`.
+    """A procedure of a frozen map; for its types and `streams` see `Signature`, for `errors` see `raises`.
 
     `run` takes a call through its middleware, decodes the input and gives the output, of one that streams the async generator.
     """
@@ -71,6 +71,7 @@ class Procedure(msgspec.Struct, frozen=True):
     tracked: bool
     meta: Mapping[str, object]
     doc: str
+    errors: tuple[Code | Reason, ...]
     run: Next
 
 
@@ -185,6 +186,7 @@ def _build(path: str, declared: Declaration, check_outputs: bool) -> Procedure:
         tracked=signature.tracked,
         meta=declared.base.meta,
         doc=inspect.getdoc(declared.function) or "",
+        errors=declared_errors(*declared.base.middleware, declared.function),
         run=_compose(declared.base.middleware, resolver(declared.function, signature, check_output=check_outputs)),
     )
 

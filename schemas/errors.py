@@ -50,6 +50,17 @@ class Reason(enum.StrEnum):
     ATTACHMENT_TOO_LARGE = "ATTACHMENT_TOO_LARGE"
     INVALID_ATTACHMENT_TYPE = "INVALID_ATTACHMENT_TYPE"
 
+    @property
+    def code(self) -> Code:
+        """The code that it rides beside."""
+        return _REASON_CODES[self]
+
+
+_REASON_CODES = {
+    Reason.ATTACHMENT_TOO_LARGE: Code.PAYLOAD_TOO_LARGE,
+    Reason.INVALID_ATTACHMENT_TYPE: Code.UNSUPPORTED_MEDIA_TYPE,
+}
+
 
 class ServiceError(Exception):
     """A failure that the client is told of: `code`, a message that says what to mend, and a domain `reason` if one fits.

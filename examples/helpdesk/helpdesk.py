@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, cast
 
 import msgspec
 
-from procedures import Call, MemberContext, Next, Router, Tracked, authenticated, procedure
+from procedures import Call, MemberContext, Next, Router, Tracked, authenticated, procedure, raises
 from schemas import AttachmentItem, Code, Id, ServiceError
 
 POLL_S = 0.2  # how long a change of another worker stays unseen
@@ -158,6 +158,7 @@ async def with_desk(call: Call, next: Next) -> Any:
     return await next(call.with_context(DeskContext(ctx.attachments, ctx.principal, desk)))
 
 
+@raises(Code.FORBIDDEN)
 async def admins_only(call: Call, next: Next) -> Any:
     """Let only admins in; stands behind `authenticated`. Raises FORBIDDEN."""
     if cast("MemberContext", call.ctx).principal.role != "admin":
@@ -177,6 +178,7 @@ async def tickets(ctx: DeskContext, input: ListInput | None) -> list[Ticket]:
 
 
 @helpdesk.query(member)
+@raises(Code.NOT_FOUND)
 async def ticket(ctx: DeskContext, input: TicketInput) -> TicketWithFiles:
     """One ticket, with the attachments of its conversation."""
     found = await ctx.desk.get(ctx.principal.organization_id, input.id)
@@ -191,6 +193,7 @@ async def open_(ctx: DeskContext, input: OpenInput) -> Ticket:
 
 
 @helpdesk.mutation(admin)
+@raises(Code.NOT_FOUND)
 async def close(ctx: DeskContext, input: TicketInput) -> Ticket:
     """Close a ticket; admins may."""
     await ctx.desk.close(ctx.principal.organization_id, input.id)

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from procedures import Base, Call, Context, MemberContext, Next, Router, app_router, authenticated, procedure
-from schemas import Code, Principal, ServiceError
+from procedures import Base, Call, Context, MemberContext, Next, Router, app_router, authenticated, procedure, raises
+from schemas import Code, Principal, Reason, ServiceError
 
 ADMIN = Principal(kind="session", user_id="u", organization_id="o", role="admin")
 
@@ -258,6 +258,24 @@ def test_a_path_is_declared_once_and_is_not_also_a_router() -> None:
     router.mount("x", inner)
     with pytest.raises(TypeError, match=r"'x' is both a procedure and the router of 'x\.y'"):
         router.freeze()
+
+
+def test_a_procedure_knows_the_errors_of_its_middleware_and_its_own() -> None:
+    router = Router()
+
+    @router.query(procedure.use(authenticated))
+    @raises(Code.NOT_FOUND, Code.UNAUTHORIZED, Reason.ATTACHMENT_TOO_LARGE)
+    async def x(ctx: Context) -> int:
+        return 1
+
+    router.query(name="y")(good)
+    x_found, y_found = router.freeze()
+    assert x_found.errors == (Code.UNAUTHORIZED, Code.NOT_FOUND, Reason.ATTACHMENT_TOO_LARGE)
+    assert y_found.errors == ()
+
+
+def test_every_reason_rides_beside_a_code() -> None:
+    assert {reason.code.name for reason in Reason} <= set(Code.__members__)
 
 
 async def test_outputs_are_checked_in_development() -> None:
