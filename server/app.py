@@ -28,7 +28,7 @@ from server.credentials import Authenticator
 from server.log import RequestLog
 from server.settings import Settings
 from server.state import BEGIN_SHUTDOWN
-from server.transports import Calls, Limits, TrpcEndpoint
+from server.transports import Calls, Limits, StreamLimits, Subscriptions, TrpcEndpoint
 from server.trpc.requests import Rules
 from storage import Store, api_a, open_store
 from storage.policy import MEBIBYTE
@@ -40,6 +40,7 @@ READY_TIMEOUT_S = 5.0  # seconds that /readyz waits for the database and the sto
 CORS_REQUEST_HEADERS = (
     *("content-type", "authorization", "content-digest", "repr-digest", "range", "if-none-match", "if-range", "trpc-accept"),
     *(FILENAME_HEADER, CONVERSATION_HEADER, TICKET_HEADER),
+    "last-event-id",
 )
 CORS_EXPOSED_HEADERS = (
     "content-disposition",
@@ -96,7 +97,8 @@ class App:
             if self._cors is None or all(name != b"origin" for name, _ in scope["headers"]):
                 await self._dispatch(scope, receive, send)
             else:
-                scope.pop("extensions", None)  # the middleware adds its headers to what goes through `send`
+                # The middleware adds its headers to what goes through `send`.
+                scope.get("extensions", {}).pop(WHOLE_ANSWER, None)
                 await self._cors(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
@@ -171,15 +173,26 @@ class App:
         self._store = store
         trusted = (settings.server.base_url, *settings.server.allowed_origins)
         authenticator = Authenticator(store.credentials, settings.auth.session_cookie, trusted)
+        calls = Calls(self._procedures, store.attachments, authenticator, stacks=settings.server.development)
+        stream = settings.stream
+        limits = StreamLimits(
+            ping_s=stream.ping_seconds,
+            reconnect_after_inactivity_s=stream.reconnect_after_inactivity_seconds,
+            max_duration_s=stream.max_duration_seconds,
+            max_subscriptions=stream.max_subscriptions,
+        )
+        subscriptions = Subscriptions(self._procedures, calls, limits, self._log)
+        self._endings.append(subscriptions.close)
         self._trpc = TrpcEndpoint(
             TRPC_PREFIX,
-            Calls(self._procedures, store.attachments, authenticator, stacks=settings.server.development),
+            calls,
             Rules(max_batch_size=settings.server.max_batch_size, method_override=settings.server.method_override),
             Limits(
                 max_body_bytes=settings.server.max_body_bytes,
                 max_file_bytes=store.attachments.policy.max_bytes,
                 body_idle_s=settings.upload.idle_timeout_seconds,
             ),
+            subscriptions,
             self._log,
         )
         routes = [

@@ -1,5 +1,5 @@
 """uvicorn's HTTP protocol with two limits that it and httptools lack, on the size of a request's head and on its time, and with
-a short way for small answers.
+short ways for small answers and for streams.
 
 Without them one connection can fill the memory with a header that never ends, and idle connections stay for ever. Bodies
 are limited where they are read.
@@ -13,6 +13,7 @@ from typing import Final
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from rest import WHOLE_ANSWER
+from server.body_stream import BODY_STREAM, BodyStream
 from server.state import BEGIN_SHUTDOWN
 
 # Request line and headers together. Node refuses at 16 KiB, nginx at 8 KiB a header; a GET batch of 100 calls needs 10 KiB.
@@ -46,6 +47,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _refused = False
     _idle_since: float | None = None
     _head_timer: asyncio.TimerHandle | None = None
+    _body_stream: BodyStream | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """Start the clock of the first head."""
@@ -60,6 +62,9 @@ class LimitedProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
         super().connection_lost(exc)
+        stream, self._body_stream = self._body_stream, None
+        if stream is not None and stream.on_gone is not None:
+            stream.on_gone()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; a long read in small pieces until it is body."""
@@ -139,7 +144,15 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Let uvicorn begin the request, and offer the application to take its answer whole."""
         super().on_headers_complete()
-        self.scope["extensions"] = {WHOLE_ANSWER: functools.partial(self._answer, self.cycle)}  # type: ignore[dict-item]  # ASGI: a dict
+        self.scope["extensions"] = {
+            WHOLE_ANSWER: functools.partial(self._answer, self.cycle),  # type: ignore[dict-item]  # ASGI: a dict
+            BODY_STREAM: functools.partial(self._open_stream, self.cycle),  # type: ignore[dict-item]
+        }
+
+    def _open_stream(self, cycle: RequestResponseCycle) -> BodyStream:
+        """The body of the answer that has begun, to be written piece by piece."""
+        self._body_stream = stream = BodyStream(cycle, self.flow, self.transport)
+        return stream
 
     async def _answer(self, cycle: RequestResponseCycle, status: int, headers: bytes, body: bytes) -> None:
         """Send an answer in one write. `headers` are whole lines with their CRLF, Content-Length among them.

@@ -28,6 +28,12 @@ def checked(settings: Settings) -> Settings:
             f"upload.max_image_size_mb ({upload.max_image_size_mb}) is more than upload.max_file_size_mb "
             f"({upload.max_file_size_mb}); lower the first or raise the second"
         )
+    stream = settings.stream
+    if 0 < stream.reconnect_after_inactivity_seconds < stream.ping_seconds:  # tRPC refuses to start with such as well
+        raise SettingsError(
+            f"stream.ping_seconds ({stream.ping_seconds:g}) is more than stream.reconnect_after_inactivity_seconds "
+            f"({stream.reconnect_after_inactivity_seconds:g}), so that clients would connect again and again; lower the first"
+        )
     if not server.base_url and server.host in _WILDCARD_HOSTS:
         raise SettingsError(
             f"server.base_url is needed when server.host is {server.host!r}; write the origin that clients use, "

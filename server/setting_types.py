@@ -74,6 +74,29 @@ class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 10.0
 
 
+class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[stream]`: subscriptions over server-sent events, and streams of JSON lines."""
+
+    ping_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="Seconds without an event after which a subscription is pinged; 0: never.")
+    ] = 2.0
+    reconnect_after_inactivity_seconds: Annotated[
+        float,
+        Meta(ge=0, le=3600, description="Seconds without a byte after which a subscription's client connects again; 0: never."),
+    ] = 5.0
+    max_duration_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=604_800,
+            description="Seconds after which a subscription's client must connect, and prove itself, again; 0: never.",
+        ),
+    ] = 300.0
+    max_subscriptions: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="Subscriptions over server-sent events in a process.")
+    ] = 5000
+
+
 class SweepSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[sweep]`: what `attachd sweep` removes."""
 
@@ -92,6 +115,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     database: DatabaseSettings = DatabaseSettings()
     upload: UploadSettings = UploadSettings()
     auth: AuthSettings = AuthSettings()
+    stream: StreamSettings = StreamSettings()
     sweep: SweepSettings = SweepSettings()
 
 

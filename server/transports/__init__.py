@@ -5,5 +5,6 @@ They move bytes between the socket and the pure core in `server/trpc/`; what run
 
 from server.transports.calls import Calls
 from server.transports.http import Limits, TrpcEndpoint
+from server.transports.sse import StreamLimits, Subscriptions
 
-__all__ = ["Calls", "Limits", "TrpcEndpoint"]
+__all__ = ["Calls", "Limits", "StreamLimits", "Subscriptions", "TrpcEndpoint"]

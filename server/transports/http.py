@@ -19,6 +19,7 @@ from server.log import RequestLog
 from server.side_by_side import side_by_side
 from server.transports.calls import ROUTE, Calls
 from server.transports.files import BodyFile, file_input
+from server.transports.sse import Asked, Subscription, Subscriptions
 from server.trpc import requests, responses
 from server.trpc.requests import Inputs, Request, Rules
 from server.trpc.responses import Outcome
@@ -59,9 +60,12 @@ class Answer(msgspec.Struct, frozen=True):
 class TrpcEndpoint:
     """Answers everything below `prefix`. Built once, when the store is open."""
 
-    def __init__(self, prefix: str, calls: Calls, rules: Rules, limits: Limits, log: RequestLog | None) -> None:
+    def __init__(
+        self, prefix: str, calls: Calls, rules: Rules, limits: Limits, subscriptions: Subscriptions, log: RequestLog | None
+    ) -> None:
         self._prefix_length = len(prefix)
         self._calls = calls
+        self._subscriptions = subscriptions
         self._rules = rules
         self._limits = limits
         self._log = log
@@ -72,41 +76,46 @@ class TrpcEndpoint:
         request_id: str = scope["request_id"]
         method: str = scope["method"]
         if method == "HEAD":  # a look whether the server is there; tRPC answers it before anything else
-            answer = Answer(_NO_CONTENT, b"")
             await send(
                 {"type": "http.response.start", "status": _NO_CONTENT, "headers": [(b"x-request-id", request_id.encode())]}
             )
+            await send({"type": "http.response.body", "body": b""})
+            self._record(method, Answer(_NO_CONTENT, b""), started, request_id)
+            return
+        try:
+            answer = await self._answer(scope, receive, send)
+        except ClientDisconnected:
+            answer = _gone(ROUTE)
+        if not isinstance(answer, Answer):
+            await answer.run(scope, send, started)
+            return
+        if answer.gone:
+            self._record(method, answer, started, request_id)
+            return
+        whole = scope.get("extensions", _NO_EXTENSIONS).get(WHOLE_ANSWER)
+        if whole is not None and not answer.allow and not answer.unread:
+            body = answer.body
+            await whole(answer.status, _HEAD % (len(body), request_id.encode()), body)
         else:
-            try:
-                answer = await self._answer(scope, receive, send)
-            except ClientDisconnected:
-                answer = _gone(ROUTE)
-            if answer.gone:
-                self._record(method, answer, started, request_id)
-                return
-            whole = scope.get("extensions", _NO_EXTENSIONS).get(WHOLE_ANSWER)
-            if whole is not None and not answer.allow and not answer.unread:
-                body = answer.body
-                await whole(answer.status, _HEAD % (len(body), request_id.encode()), body)
-                self._record(method, answer, started, request_id)
-                return
-            headers = [_CONTENT_TYPE, _VARY, (b"x-request-id", request_id.encode())]
-            if answer.allow:
-                headers.append((b"allow", answer.allow))
-            if answer.unread:
-                await Exchange(scope, receive, send, frozenset()).reply(Reply(answer.status, headers, answer.body))
-                self._record(method, answer, started, request_id)
-                return
-            headers.append((b"content-length", str(len(answer.body)).encode()))
-            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
-        await send({"type": "http.response.body", "body": answer.body})
+            await self._send(answer, Exchange(scope, receive, send, frozenset()), request_id)
         self._record(method, answer, started, request_id)
+
+    async def _send(self, answer: Answer, exchange: Exchange, request_id: str) -> None:
+        headers = [_CONTENT_TYPE, _VARY, (b"x-request-id", request_id.encode())]
+        if answer.allow:
+            headers.append((b"allow", answer.allow))
+        if answer.unread:
+            await exchange.reply(Reply(answer.status, headers, answer.body))
+            return
+        headers.append((b"content-length", str(len(answer.body)).encode()))
+        await exchange.start(answer.status, headers)
+        await exchange.send(answer.body, more=False)
 
     def _record(self, method: str, answer: Answer, started: float, request_id: str) -> None:
         if self._log is not None:
             self._log.record(method, answer.route, answer.status, started, len(answer.body), request_id)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Answer:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Answer | Subscription:
         method: str = scope["method"]
         request_id: str = scope["request_id"]
         headers: Headers = dict(scope["headers"])
@@ -125,6 +134,8 @@ class TrpcEndpoint:
             inputs = file_input(request, exchange, self._limits.max_file_bytes, self._limits.body_idle_s)
         else:
             inputs = Inputs(await self._read_body(headers, receive), request.is_batch, len(request.calls))
+        if request.answer == "sse":
+            return await self._subscribe(request, inputs, context, request_id)
         if not request.is_batch:
             outcome = await self._outcome(request, 0, inputs, context, request_id)
             return self._single(request, outcome, inputs.unread)
@@ -141,12 +152,34 @@ class TrpcEndpoint:
             return inputs.of(index)
 
         try:
-            found = requests.check_call(request.method, path, procedure, self._rules)
+            found = requests.check_call(request.method, path, procedure, self._rules, is_batch=request.is_batch)
         except ServiceError as error:
             return error
         if isinstance(context, ServiceError):
             return context
         return await self._calls.outcome(found, context, read_input, request_id)
+
+    async def _subscribe(
+        self, request: Request, inputs: Inputs | BodyFile, context: Context | ServiceError, request_id: str
+    ) -> Subscription:
+        """The subscription that is asked for; what fails before it begins is told in the stream, as tRPC does."""
+        path, procedure = request.calls[0]
+        event_id = request.last_event_id
+
+        async def read_input() -> object:
+            return requests.resumed(inputs.of(0), event_id)
+
+        items: Any
+        try:
+            found = requests.check_call(request.method, path, procedure, self._rules)
+            if isinstance(context, ServiceError):
+                items = context
+            else:
+                items = await self._calls.output(found, context, read_input, request_id)
+        except ServiceError as error:
+            items = error
+        allow = self._allow(request, [items]) if isinstance(items, ServiceError) else b""
+        return Subscription(self._subscriptions, Asked(request.method, path, request_id, event_id, items, allow))
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes | ServiceError:
         """The whole body, or the error of one that is too large or too slow. Raises ClientDisconnected."""

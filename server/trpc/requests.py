@@ -6,7 +6,7 @@ call (unknown path, wrong method, its input) is that call's outcome: `check_meth
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -25,6 +25,7 @@ _FILE_TYPES = (FORM_DATA, OCTET_STREAM)  # of bodies that only POST may have
 _JSON_ESCAPES = tuple((f"%{ord(character):02X}".encode(), character.encode()) for character in '"{}:,[]')
 
 Headers = Mapping[bytes, bytes]
+AnswerForm = Literal["json", "jsonl", "sse"]
 Find = Callable[[str], Procedure | None]
 
 
@@ -39,7 +40,8 @@ class Request(msgspec.Struct, frozen=True):
     """What one HTTP request asks for: its calls as (path, procedure or None), and the still encoded `input` parameter.
 
     `connection_params` is what the client says of itself where it can set no headers. `file_type` is the media type of a body
-    that is a file or a form, None when it is JSON.
+    that is a file or a form, None when it is JSON. `answer` is the form of what goes back, and `last_event_id` what a client
+    of server-sent events has seen last, None if it says nothing.
     """
 
     method: str
@@ -48,6 +50,8 @@ class Request(msgspec.Struct, frozen=True):
     query_input: bytes | None
     connection_params: dict[str, str] | None = None
     file_type: bytes | None = None
+    answer: AnswerForm = "json"
+    last_event_id: str | None = None
 
 
 def parse_request(method: str, path: bytes, query: bytes, headers: Headers, find: Find, rules: Rules) -> Request:
@@ -71,9 +75,14 @@ def parse_request(method: str, path: bytes, query: bytes, headers: Headers, find
     connection_params = None
     if b"connectionParams" in parameters:
         connection_params = read_connection_params(_decode_value(parameters[b"connectionParams"]))
+    query_input = parameters.get(b"input")
     if wants_jsonl(headers):
         _refuse_jsonl(is_batch)
-    return Request(method, is_batch, calls, parameters.get(b"input"), connection_params)
+        return Request(method, is_batch, calls, query_input, connection_params, answer="jsonl")
+    if not is_batch and (procedure := calls[0][1]) is not None and procedure.kind == "subscription":
+        event_id = last_event_id(headers, parameters)
+        return Request(method, is_batch, calls, query_input, connection_params, answer="sse", last_event_id=event_id)
+    return Request(method, is_batch, calls, query_input, connection_params)
 
 
 def _decode_path(path: bytes) -> str:
@@ -149,6 +158,27 @@ def wants_jsonl(headers: Headers) -> bool:
     return accept is not None and JSONL in accept and any(token.strip() == JSONL for token in accept.split(b","))
 
 
+def last_event_id(headers: Headers, parameters: Mapping[bytes, bytes]) -> str | None:
+    """What an EventSource has seen last: its header, else the query string; None if neither says anything.
+
+    EventSource writes the id as UTF-8 (HTML, 9.2.4), which tRPC's adapter for Node reads as Latin-1.
+    """
+    value = headers.get(b"last-event-id")
+    if value is None:
+        encoded = parameters.get(b"lastEventId", parameters.get(b"Last-Event-Id"))
+        value = None if encoded is None else _decode_value(encoded)
+    return value.decode("utf-8", "replace") if value else None
+
+
+def resumed(input: Any, event_id: str | None) -> Any:
+    """The input of a subscription with the id that its client has seen last: in an object, or as one where there is none."""
+    if not event_id:
+        return input
+    if isinstance(input, dict):
+        return {**input, "lastEventId": event_id}
+    return {"lastEventId": event_id} if input is None or input is msgspec.UNSET else input
+
+
 def _refuse_jsonl(is_batch: bool) -> None:
     if not is_batch:
         raise ServiceError(Code.BAD_REQUEST, "Streaming requests must be batched (you can do a batch of 1)")
@@ -174,16 +204,18 @@ def accepted_methods(kind: Kind, rules: Rules) -> str:
     return "GET, POST" if rules.method_override else "GET"
 
 
-def check_call(method: str, path: str, procedure: Procedure | None, rules: Rules) -> Procedure:
-    """The procedure, if there is one and it may be called with that method. Raises NOT_FOUND, METHOD_NOT_SUPPORTED."""
+def check_call(method: str, path: str, procedure: Procedure | None, rules: Rules, *, is_batch: bool = False) -> Procedure:
+    """The procedure, if there is one and it may be called so. Raises NOT_FOUND, METHOD_NOT_SUPPORTED, BAD_REQUEST."""
     if procedure is None:
         raise no_procedure(path)
-    if method == "GET" and procedure.kind != "mutation":
-        return procedure
-    if method == "POST" and (procedure.kind == "mutation" or rules.method_override):
-        return procedure
-    message = f'Unsupported {method}-request to {procedure.kind} procedure at path "{path}"'
-    raise ServiceError(Code.METHOD_NOT_SUPPORTED, message)
+    kind = procedure.kind
+    if not (method == "GET" and kind != "mutation") and not (
+        method == "POST" and (kind == "mutation" or rules.method_override)
+    ):
+        raise ServiceError(Code.METHOD_NOT_SUPPORTED, f'Unsupported {method}-request to {kind} procedure at path "{path}"')
+    if is_batch and kind == "subscription":
+        raise ServiceError(Code.BAD_REQUEST, "Cannot batch subscription calls")
+    return procedure
 
 
 class Inputs:

@@ -54,6 +54,11 @@ def render_error(error: ServiceError, path: str | None, stack: str | None = None
 
     A failure of the whole request has no path; `stack` is for development.
     """
+    return b'{"error":{"json":' + render_shape(error, path, stack) + b"}}"
+
+
+def render_shape(error: ServiceError, path: str | None, stack: str | None = None) -> bytes:
+    """The error shape of tRPC, not wrapped: message, number, and the data in which clients look."""
     data: dict[str, object] = {"code": error.code.name, "httpStatus": error.code.http_status}
     if stack is not None:
         data["stack"] = _encodable(stack)
@@ -61,7 +66,7 @@ def render_error(error: ServiceError, path: str | None, stack: str | None = None
         data["path"] = _encodable(path)
     if error.reason is not None:
         data["reason"] = error.reason
-    return _encode({"error": {"json": {"message": _encodable(error.message), "code": error.code.number, "data": data}}})
+    return _encode({"message": _encodable(error.message), "code": error.code.number, "data": data})
 
 
 def _encodable(text: str) -> str:

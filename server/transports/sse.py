@@ -1,0 +1,203 @@
+"""Subscriptions over server-sent events: an async generator at one end, a client that may go away at the other.
+
+A subscription runs in the task of its request and has one timer, for pings and its end. Whatever ends it from outside (the
+client went away, its time is over, the server stops) cancels that task: the generator is left at once and its `finally` runs.
+Without `return` at the end of the stream the client connects again, with the id of what it has seen last.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import msgspec
+from starlette.types import Scope, Send
+
+from procedures import Procedures
+from schemas import Code, ServiceError
+from server.body_stream import BODY_STREAM, BodyStream
+from server.log import RequestLog
+from server.transports.calls import Calls
+from server.trpc import sse
+
+# What sseHeaders are in @trpc/server, and its `vary`.
+_HEADERS = (
+    (b"content-type", b"text/event-stream"),
+    (b"cache-control", b"no-cache, no-transform"),
+    (b"x-accel-buffering", b"no"),
+    (b"connection", b"keep-alive"),
+    (b"vary", b"trpc-accept, accept"),
+)
+
+
+class StreamLimits(msgspec.Struct, frozen=True):
+    """What bounds streams, in seconds; 0 turns it off. The defaults are those of the settings."""
+
+    ping_s: float = 2.0
+    reconnect_after_inactivity_s: float = 5.0
+    max_duration_s: float = 300.0
+    max_subscriptions: int = 5000
+
+
+class Subscriptions:
+    """The subscriptions of one process over server-sent events."""
+
+    def __init__(self, procedures: Procedures, calls: Calls, limits: StreamLimits, log: RequestLog | None) -> None:
+        self.calls = calls
+        self.limits = limits
+        self.log = log
+        self.open: set[Subscription] = set()
+        self.frames = {
+            procedure.path: sse.Frames(procedure, calls.encoders[procedure.path])
+            for procedure in procedures
+            if procedure.kind == "subscription"
+        }
+        inactivity_s = limits.reconnect_after_inactivity_s
+        self.connected = sse.connected(round(inactivity_s * 1000) if inactivity_s else None)
+        self._closed = False
+
+    def refusal(self) -> ServiceError | None:
+        """Why there can be no further subscription now; an error after which the stock client connects again."""
+        if self._closed:
+            return ServiceError(Code.SERVICE_UNAVAILABLE, "the server is stopping: connect again")
+        if len(self.open) < self.limits.max_subscriptions:
+            return None
+        message = f"the server has {len(self.open)} subscriptions, which is all it takes (stream.max_subscriptions): try again"
+        return ServiceError(Code.SERVICE_UNAVAILABLE, message)
+
+    def close(self) -> None:
+        """End every subscription without `return`, so that its client connects again, and begin no other."""
+        self._closed = True
+        for subscription in list(self.open):
+            subscription.end()
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """Who asked for a subscription, how, and what shall be answered: the items, or the error that there is instead."""
+
+    method: str
+    path: str
+    request_id: str
+    last_event_id: str | None
+    items: AsyncGenerator[Any, None] | ServiceError
+    allow: bytes = b""
+
+
+class Subscription:
+    """One subscription on its connection."""
+
+    __slots__ = (
+        "_asked",
+        "_body",
+        "_deadline",
+        "_ended",
+        "_last_id",
+        "_loop",
+        "_subscriptions",
+        "_task",
+        "_timer",
+        "_wrote_at",
+    )
+
+    def __init__(self, subscriptions: Subscriptions, asked: Asked) -> None:
+        self._subscriptions = subscriptions
+        self._asked = asked
+        self._last_id = sse.sendable_id(asked.last_event_id)
+        self._loop = asyncio.get_running_loop()
+        self._ended = False
+        self._body: BodyStream
+        self._task: asyncio.Task[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._wrote_at = self._deadline = 0.0
+
+    async def run(self, scope: Scope, send: Send, started: float) -> None:
+        """Answer the request, to its end; `started` is the `time.perf_counter()` of its beginning."""
+        asked, subscriptions = self._asked, self._subscriptions
+        headers = [*_HEADERS, (b"x-request-id", asked.request_id.encode())]
+        if asked.allow:
+            headers.append((b"allow", asked.allow))
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        self._body = body = scope["extensions"][BODY_STREAM]()
+        body.write(subscriptions.connected)
+        failure = asked.items if isinstance(asked.items, ServiceError) else subscriptions.refusal()
+        try:
+            if failure is not None:
+                self._fail(failure)
+            elif not isinstance(asked.items, ServiceError):
+                await self._serve(asked.items)
+        finally:
+            body.close()
+            if subscriptions.log is not None:
+                subscriptions.log.record(asked.method, asked.path, 200, started, body.size_bytes, asked.request_id)
+
+    def end(self) -> None:
+        """End the stream without `return`."""
+        if not self._ended and self._task is not None:
+            self._ended = True
+            self._task.cancel()
+
+    async def _serve(self, items: AsyncGenerator[Any, None]) -> None:
+        self._task = task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (a coroutine runs in a task)
+        self._subscriptions.open.add(self)
+        self._body.on_gone = self.end
+        self._start_timer()
+        try:
+            if self._body.gone:
+                return
+            await self._deliver(items)
+        except asyncio.CancelledError:
+            if not self._ended:
+                raise
+            task.uncancel()
+        except Exception as error:  # noqa: BLE001 (the edge: `failure` logs what must be seen)
+            self._fail(self._subscriptions.calls.failure(error, self._asked.path, self._asked.request_id))
+        finally:
+            self._ended = True
+            self._subscriptions.open.discard(self)
+            if self._timer is not None:
+                self._timer.cancel()
+            await self._close(items)
+
+    async def _deliver(self, items: AsyncGenerator[Any, None]) -> None:
+        frames, body, time = self._subscriptions.frames[self._asked.path], self._body, self._loop.time
+        async for item in items:
+            frame, self._last_id = frames.of(item, self._last_id)
+            self._wrote_at = time()
+            body.write(frame)
+            if body.is_full:
+                await body.drain()
+        body.write(sse.RETURN)
+
+    async def _close(self, items: AsyncGenerator[Any, None]) -> None:
+        """Leave the generator, if it did not end by itself; what fails there is logged and no more."""
+        try:
+            await items.aclose()
+        except Exception as error:  # noqa: BLE001 (the answer has ended)
+            self._subscriptions.calls.failure(error, self._asked.path, self._asked.request_id)
+
+    def _fail(self, error: ServiceError) -> None:
+        self._body.write(sse.serialized_error(error, self._asked.path, self._subscriptions.calls.stack(error)))
+
+    def _start_timer(self) -> None:
+        limits = self._subscriptions.limits
+        self._wrote_at = now = self._loop.time()
+        self._deadline = now + limits.max_duration_s if limits.max_duration_s else float("inf")
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        ping_s = self._subscriptions.limits.ping_s
+        at = min(self._deadline, self._wrote_at + ping_s) if ping_s else self._deadline
+        if at != float("inf"):
+            self._timer = self._loop.call_at(at, self._tick)
+
+    def _tick(self) -> None:
+        """End the subscription if its time is over; ping if nothing was written for long."""
+        now = self._loop.time()
+        if now >= self._deadline:
+            self.end()
+            return
+        if self._wrote_at + self._subscriptions.limits.ping_s <= now:
+            self._wrote_at = now
+            if not self._body.is_full:
+                self._body.write(sse.PING)
+        self._set_timer()

@@ -1,0 +1,149 @@
+"""A real server in the event loop of the test, with procedures of the test's own, and raw connections to it."""
+
+import asyncio
+import contextlib
+import functools
+import json
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import msgspec
+import uvicorn
+
+from procedures import Router
+from server.app import App, create_app
+from server.migration import ensure_schema
+from server.protocol import LimitedProtocol
+from server.settings import load_settings
+
+TIMEOUT_S = 10.0
+
+
+@functools.cache
+def _database() -> bytes:
+    """A database without rows, which takes a second to make."""
+    with tempfile.TemporaryDirectory() as folder:
+        ensure_schema(f"sqlite:///{folder}/attachd.db")
+        return (Path(folder) / "attachd.db").read_bytes()
+
+
+@asynccontextmanager
+async def serving(folder: Path, router: Router, *, development: bool = False, **settings: str) -> AsyncIterator["Live"]:
+    """A server with `router` beside the procedures of attachd; settings by their variables without ATTACHD_."""
+    variables = {
+        "ATTACHD_DATABASE_URL": f"sqlite:///{folder / 'attachd.db'}",
+        "ATTACHD_UPLOAD_DIRECTORY": str(folder / "blobs"),
+        "ATTACHD_SERVER_REQUEST_LOG": "false",
+        **{f"ATTACHD_{name.upper()}": value for name, value in settings.items()},
+    }
+    loaded = load_settings(None, variables)
+    loaded = msgspec.structs.replace(loaded, server=msgspec.structs.replace(loaded.server, development=development))
+    (folder / "attachd.db").write_bytes(_database())
+    app = create_app(loaded, [router])
+    listening = socket.create_server(("127.0.0.1", 0))
+    config = uvicorn.Config(
+        app, http=LimitedProtocol, lifespan="on", ws="none", log_config=None, server_header=False, timeout_graceful_shutdown=5
+    )
+    server = uvicorn.Server(config)
+    # The test process keeps its own signals.
+    task = asyncio.create_task(server._serve([listening]))  # noqa: SLF001
+    try:
+        while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
+            await asyncio.sleep(0.01)
+        live = Live(app, listening.getsockname()[1], server)
+        yield live
+        await live.leave()
+    finally:
+        server.should_exit = True
+        app.begin_shutdown()
+        await task
+
+
+class Live:
+    """The running server."""
+
+    def __init__(self, app: App, port: int, server: uvicorn.Server) -> None:
+        self.app = app
+        self.port = port
+        self._server = server
+        self._answers: list[Answer] = []
+
+    async def leave(self) -> None:
+        """Close all connections."""
+        for answer in self._answers:
+            answer.leave()
+            with contextlib.suppress(ConnectionError):
+                await answer.writer.wait_closed()
+
+    def requests(self) -> int:
+        """How many requests are being answered."""
+        return len(self._server.server_state.tasks)
+
+    async def get(self, path: str, *headers: str) -> "Answer":
+        """The beginning of the answer to a GET below the prefix of tRPC."""
+        return await self.request("GET", path, *headers)
+
+    async def request(self, method: str, path: str, *headers: str, body: bytes = b"") -> "Answer":
+        """The beginning of an answer."""
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        length = [f"Content-Length: {len(body)}"] if body else []
+        head = [f"{method} /api/trpc/{path} HTTP/1.1", "Host: ignored.example", *headers, *length, "", ""]
+        writer.write("\r\n".join(head).encode() + body)
+        self._answers.append(Answer(reader, writer))
+        return await self._answers[-1].begin()
+
+
+class Answer:
+    """An answer that is being read: header names in lower case."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self.writer = writer
+        self.status = 0
+        self.headers: dict[str, str] = {}
+
+    async def begin(self) -> Self:
+        """Read status and headers, those of the next answer when one was read whole."""
+        self.headers = {}
+        status, *lines = (await self._reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+        self.status = int(status.split()[1])
+        for name, _, value in (line.partition(": ") for line in lines if line):
+            assert name not in self.headers
+            self.headers[name] = value
+        return self
+
+    async def chunk(self) -> bytes:
+        """The next chunk; empty at the end of the body."""
+        async with asyncio.timeout(TIMEOUT_S):
+            size = int(await self._reader.readuntil(b"\r\n"), 16)
+            data = await self._reader.readexactly(size + 2)
+        assert data.endswith(b"\r\n")
+        return data[:-2]
+
+    async def rest(self) -> bytes:
+        """The body from here to its end."""
+        if "content-length" in self.headers:
+            return await self._reader.readexactly(int(self.headers["content-length"]))
+        pieces = []
+        while piece := await self.chunk():
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(await self.rest())
+
+    def leave(self) -> None:
+        """Go away."""
+        self.writer.close()
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Wait until the condition comes true; fails if it does not."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not condition():  # noqa: ASYNC110 (the server has no event for it)
+            await asyncio.sleep(0.01)
