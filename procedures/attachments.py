@@ -5,7 +5,26 @@ from procedures.context import MemberContext
 from procedures.files import FileInput
 from procedures.middleware import authenticated
 from procedures.registry import Router, procedure
-from schemas import Attachment, AttachmentItem, Code, Deleted, DeleteInput, GetInput, ListInput, Reason
+from schemas import (
+    Attached,
+    AttachInput,
+    Attachment,
+    AttachmentItem,
+    Code,
+    Deleted,
+    DeleteInput,
+    Found,
+    GetInput,
+    GetManyInput,
+    ListInput,
+    Page,
+    PageInput,
+    Reason,
+    RenameInput,
+    RestoreInput,
+    UploadLimits,
+    Usage,
+)
 from storage import Upload
 
 member = procedure.use(authenticated)
@@ -23,6 +42,51 @@ async def list_(ctx: MemberContext, input: ListInput) -> list[AttachmentItem]:
 async def get(ctx: MemberContext, input: GetInput) -> Attachment:
     """One attachment. Admins also get a deleted one, with `deleted_at`."""
     return await ctx.attachments.get(ctx.principal, input.id)
+
+
+@attachments.query(member, name="getMany")
+async def get_many(ctx: MemberContext, input: GetManyInput) -> Found:
+    """Several attachments in the order of their ids, each as `get` gives it, and the ids that it would not find."""
+    return await ctx.attachments.get_many(ctx.principal, input.ids)
+
+
+@attachments.query(member)
+async def page(ctx: MemberContext, input: PageInput) -> Page:
+    """A page of the attachments of a conversation, or of the organization, with cursors for an infinite list."""
+    return await ctx.attachments.page(ctx.principal, input)
+
+
+@attachments.query(member)
+async def limits(ctx: MemberContext) -> UploadLimits:
+    """What may be uploaded: types, sizes and what a form needs."""
+    return await ctx.attachments.limits()
+
+
+@attachments.query(member)
+async def usage(ctx: MemberContext) -> Usage:
+    """How many attachments the organization has, and how many bytes they are."""
+    return await ctx.attachments.usage(ctx.principal)
+
+
+@attachments.mutation(member)
+@raises(Code.NOT_FOUND, Code.FORBIDDEN, Code.CONFLICT)
+async def attach(ctx: MemberContext, input: AttachInput) -> Attached:
+    """Link attachments to a conversation, all or none; their owner may, while they have none."""
+    return await ctx.attachments.attach(ctx.principal, input.ids, input.conversation_id)
+
+
+@attachments.mutation(member)
+@raises(Code.NOT_FOUND, Code.FORBIDDEN)
+async def rename(ctx: MemberContext, input: RenameInput) -> Attachment:
+    """Give an attachment another file name of the same type; its owner and admins may."""
+    return await ctx.attachments.rename(ctx.principal, input.id, input.filename)
+
+
+@attachments.mutation(member)
+@raises(Code.NOT_FOUND, Code.FORBIDDEN, Code.PRECONDITION_FAILED)
+async def restore(ctx: MemberContext, input: RestoreInput) -> Attachment:
+    """Undo a deletion within the retention time; admins may."""
+    return await ctx.attachments.restore(ctx.principal, input.id)
 
 
 @attachments.mutation(member)

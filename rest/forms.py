@@ -29,13 +29,13 @@ class FormRules(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def uuid_of(name: str, value: bytes | None) -> str | None:
-    """The UUID that the field or header of that name gives, in lower case; None if it was not sent. Raises BAD_REQUEST."""
+    """The UUID that the field or header of that name gives, as it was sent; None if it was not sent. Raises BAD_REQUEST."""
     if value is None:
         return None
     text = value.decode("latin-1")
     if not _UUID.fullmatch(text):
         raise ServiceError(Code.BAD_REQUEST, f"{name} must be a UUID")
-    return text.lower()
+    return text
 
 
 class FileForm:
@@ -62,7 +62,7 @@ class FileForm:
             await self._begin_part(event)
 
     def field(self, name: str) -> str | None:
-        """The UUID in that field, in lower case; None if it was not sent. Raises BAD_REQUEST."""
+        """The UUID in that field; None if it was not sent. Raises BAD_REQUEST."""
         return uuid_of(name, self._fields.get(name))
 
     async def commit(self, digests: Collection[bytes]) -> Record:

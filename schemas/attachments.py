@@ -15,6 +15,10 @@ Id = Annotated[str, msgspec.Meta(pattern=UUID_PATTERN, description="UUID")]
 Timestamp = Annotated[str, msgspec.Meta(description="ISO 8601 UTC with milliseconds, such as 2024-01-15T10:30:00.000Z")]
 
 
+MAX_IDS = 100  # attachments named in one call
+IdList = Annotated[list[Id], msgspec.Meta(min_length=1, max_length=MAX_IDS)]
+
+
 class ListInput(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Which conversation to list."""
 
@@ -29,6 +33,32 @@ class GetInput(msgspec.Struct, frozen=True, kw_only=True):
 
 class DeleteInput(msgspec.Struct, frozen=True, kw_only=True):
     """Which attachment to delete."""
+
+    id: Id
+
+
+class GetManyInput(msgspec.Struct, frozen=True, kw_only=True):
+    """Which attachments to get."""
+
+    ids: IdList
+
+
+class AttachInput(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Which attachments to link to which conversation."""
+
+    ids: IdList
+    conversation_id: Id
+
+
+class RenameInput(msgspec.Struct, frozen=True, kw_only=True):
+    """Which attachment gets which file name."""
+
+    id: Id
+    filename: str
+
+
+class RestoreInput(msgspec.Struct, frozen=True, kw_only=True):
+    """Which deleted attachment to restore."""
 
     id: Id
 
@@ -56,6 +86,19 @@ class Attachment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     storage_path: str
     created_at: Timestamp
     deleted_at: Timestamp | msgspec.UnsetType = msgspec.UNSET
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """The attachments that there are, in the order of the ids that were asked for, and the ids without one."""
+
+    items: list[Attachment]
+    missing: list[str]
+
+
+class Attached(msgspec.Struct, frozen=True, kw_only=True):
+    """The attachments that were linked, in the order of their ids in the call."""
+
+    items: list[AttachmentItem]
 
 
 class Deleted(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,4 +138,15 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
             storage_path=self.storage_path,
             created_at=self.created_at,
             deleted_at=msgspec.UNSET if self.deleted_at is None else self.deleted_at,
+        )
+
+    def item(self) -> AttachmentItem:
+        """As clients see it in a list."""
+        return AttachmentItem(
+            id=self.id,
+            conversation_id=self.conversation_id,
+            filename=self.filename,
+            content_type=self.content_type,
+            size=self.size,
+            created_at=self.created_at,
         )

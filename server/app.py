@@ -30,10 +30,11 @@ from server.settings import Settings
 from server.state import BEGIN_SHUTDOWN
 from server.transports import Calls, Limits, StreamLimits, Subscriptions, TrpcEndpoint
 from server.trpc.requests import Rules
-from storage import Store, api_a, open_store
+from storage import Options, Store, api_a, open_store
 from storage.policy import MEBIBYTE
 
 TRPC_PREFIX = "/api/trpc/"
+DAY_S = 86_400.0
 CLIENT_CLOSED = 499  # in the log: the client went away before anything was answered (nginx's status for it)
 READY_TIMEOUT_S = 5.0  # seconds that /readyz waits for the database and the storage
 # What pages of allowed origins may send and read beside the safelisted headers (Fetch standard).
@@ -169,6 +170,11 @@ class App:
             busy_timeout_s=settings.database.busy_timeout_seconds,
             credential_cache_s=settings.auth.session_cache_seconds,
             policy=api_a(settings.upload.max_file_size_mb * MEBIBYTE, settings.upload.max_image_size_mb * MEBIBYTE),
+            options=Options(
+                retention_s=settings.sweep.retention_days * DAY_S,
+                max_batch_size=settings.server.max_batch_size,
+                base_url=settings.server.base_url,
+            ),
         )
         self._store = store
         trusted = (settings.server.base_url, *settings.server.allowed_origins)

@@ -5,6 +5,7 @@ from storage.catalog import KeyInfo, migrate, schema_is_current
 from storage.clock import timestamp
 from storage.credentials import Credentials
 from storage.ids import fresh_id
+from storage.options import Options
 from storage.policy import API_A, FileType, Policy, api_a
 from storage.store import Store, open_store
 from storage.sweep import SweepReport
@@ -18,6 +19,7 @@ __all__ = [
     "Download",
     "FileType",
     "KeyInfo",
+    "Options",
     "Policy",
     "Store",
     "SweepReport",

@@ -5,7 +5,7 @@ Another organization's attachment does not exist for the caller: NOT_FOUND, so t
 
 from typing import TypeVar
 
-from schemas import Attachment, Code, Principal, Record, ServiceError
+from schemas import Attachment, Code, Principal, Record, ServiceError, Timestamp
 
 Kept = TypeVar("Kept", Record, Attachment)
 
@@ -34,7 +34,44 @@ def present(principal: Principal, record: Record | None, id: str) -> Record:
 
 def deletable(principal: Principal, record: Record | None, id: str) -> Record:
     """The record, if the caller may delete it: its owner or an admin. Raises NOT_FOUND, FORBIDDEN."""
+    return _owned(principal, present(principal, record, id), "only the owner of an attachment or an admin may delete it")
+
+
+def renamable(principal: Principal, record: Record | None, id: str) -> Record:
+    """The record, if the caller may rename it: its owner or an admin. Raises NOT_FOUND, FORBIDDEN."""
+    return _owned(principal, present(principal, record, id), "only the owner of an attachment or an admin may rename it")
+
+
+def attachable(principal: Principal, record: Record | None, id: str) -> Record:
+    """The record, if the caller may link it to a conversation: its owner alone, and once.
+
+    Raises NOT_FOUND, FORBIDDEN, and CONFLICT when it has a conversation already; each names the id.
+    """
     found = present(principal, record, id)
-    if principal.role != "admin" and found.owner_id != principal.user_id:
-        raise ServiceError(Code.FORBIDDEN, "only the owner of an attachment or an admin may delete it")
+    if found.owner_id != principal.user_id:
+        raise ServiceError(Code.FORBIDDEN, f'attachment "{id}" is another\'s: only its owner may attach it')
+    if found.conversation_id is not None:
+        raise ServiceError(Code.CONFLICT, f'attachment "{id}" is attached to a conversation already')
     return found
+
+
+def restorable(principal: Principal, record: Record | None, id: str, deleted_since: Timestamp) -> Record:
+    """The deleted record, if the caller may restore it: an admin, when it was deleted at that time or later.
+
+    Raises FORBIDDEN, NOT_FOUND when it is not deleted, and PRECONDITION_FAILED when it was deleted before that.
+    """
+    if principal.role != "admin":
+        raise ServiceError(Code.FORBIDDEN, "only an admin may restore an attachment")
+    found = visible(principal, record, id)
+    if found.deleted_at is None:
+        raise ServiceError(Code.NOT_FOUND, f'attachment "{id}" is not deleted')
+    if found.deleted_at < deleted_since:
+        message = f'attachment "{id}" was deleted too long ago to be restored (sweep.retention_days)'
+        raise ServiceError(Code.PRECONDITION_FAILED, message)
+    return found
+
+
+def _owned(principal: Principal, record: Record, message: str) -> Record:
+    if principal.role != "admin" and record.owner_id != principal.user_id:
+        raise ServiceError(Code.FORBIDDEN, message)
+    return record

@@ -3,16 +3,35 @@
 It alone combines the rules (`access`, `policy`, `filenames`) with the two places things are kept (catalog and blobs).
 """
 
+import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-from schemas import Attachment, AttachmentItem, Deleted, Principal, Record
+import msgspec
+
+from schemas import (
+    Attached,
+    Attachment,
+    AttachmentItem,
+    Deleted,
+    Found,
+    Page,
+    PageInput,
+    Principal,
+    Record,
+    ServiceError,
+    UploadLimits,
+    Usage,
+)
 from storage import access
 from storage.blobs import Blobs
-from storage.catalog import AttachmentTable
+from storage.catalog import AttachmentTable, PageTable, Sqlite
 from storage.clock import timestamp
-from storage.filenames import check_filename
-from storage.policy import Policy
+from storage.filenames import check_filename, extension_of
+from storage.options import Options
+from storage.pages import read_page
+from storage.policy import Policy, upload_limits
 from storage.uploads import Upload, too_large
 
 
@@ -44,10 +63,13 @@ class Attachments:
     `policy` is what API A lets in, its procedures and its form alike.
     """
 
-    def __init__(self, table: AttachmentTable, blobs: Blobs, policy: Policy) -> None:
+    def __init__(self, database: Sqlite, blobs: Blobs, policy: Policy, options: Options) -> None:
         self.policy = policy
-        self._table = table
+        self._table = AttachmentTable(database)
+        self._pages = PageTable(database)
         self._blobs = blobs
+        self._retention_s = options.retention_s
+        self._limits = upload_limits(policy, options.max_batch_size)
 
     async def list(self, principal: Principal, conversation_id: str) -> list[AttachmentItem]:
         """The attachments of a conversation, ordered by (created_at, id); none for an unknown or foreign conversation."""
@@ -57,12 +79,73 @@ class Attachments:
         """One attachment; admins also get a deleted one, with `deleted_at`. Raises NOT_FOUND."""
         return access.visible(principal, await self._table.seen(id.lower()), id)
 
+    async def get_many(self, principal: Principal, ids: Sequence[str]) -> Found:
+        """Those attachments in the order of `ids`, each once, and the ids that `get` would not find."""
+        asked = {id.lower(): id for id in ids}
+        found = await self._table.seen_many(list(asked))
+        items, missing = [], []
+        for key, id in asked.items():
+            try:
+                items.append(access.visible(principal, found.get(key), id))
+            except ServiceError:
+                missing.append(id)
+        return Found(items=items, missing=missing)
+
+    async def page(self, principal: Principal, asked: PageInput) -> Page:
+        """A page of a conversation or of the caller's organization. Raises BAD_REQUEST for a cursor of another order."""
+        return await read_page(self._pages, principal, asked)
+
+    async def limits(self) -> UploadLimits:
+        """What may be uploaded."""
+        return self._limits
+
+    async def usage(self, principal: Principal) -> Usage:
+        """What the caller's organization keeps."""
+        return await self._table.usage(principal.organization_id)
+
     async def delete(self, principal: Principal, id: str) -> Deleted:
         """Delete softly: gone for everyone at once, the bytes after the retention time. Raises NOT_FOUND, FORBIDDEN."""
-        record = access.deletable(principal, await self._table.find(id.lower()), id)
-        if not await self._table.mark_deleted(record, timestamp()):
-            raise access.not_found(id)  # another deletion was faster
+        now = timestamp()
+
+        def deleted(record: Record | None, id: str) -> Record:
+            return msgspec.structs.replace(access.deletable(principal, record, id), deleted_at=now)
+
+        await self._table.change("deleted", [id.lower()], deleted, now)
         return Deleted(success=True)
+
+    async def attach(self, principal: Principal, ids: Sequence[str], conversation_id: str) -> Attached:
+        """Link attachments to a conversation, all or none. Raises NOT_FOUND, FORBIDDEN, CONFLICT, naming the id."""
+
+        def attached(record: Record | None, id: str) -> Record:
+            return msgspec.structs.replace(access.attachable(principal, record, id), conversation_id=conversation_id.lower())
+
+        unique = list(dict.fromkeys(id.lower() for id in ids))
+        changed = await self._table.change("attached", unique, attached, timestamp())
+        return Attached(items=[record.item() for record in changed])
+
+    async def rename(self, principal: Principal, id: str, filename: str) -> Attachment:
+        """Give an attachment another name of the same type. Raises BAD_REQUEST, NOT_FOUND, FORBIDDEN."""
+        check_filename(filename)
+
+        def renamed(record: Record | None, id: str) -> Record:
+            found = access.renamable(principal, record, id)
+            if extension_of(filename) != extension_of(found.filename):
+                self.policy.check_same_type(filename, found.content_type)
+            return msgspec.structs.replace(found, filename=filename)
+
+        (record,) = await self._table.change("renamed", [id.lower()], renamed, timestamp())
+        return record.attachment()
+
+    async def restore(self, principal: Principal, id: str) -> Attachment:
+        """Undo a deletion within the retention time. Raises FORBIDDEN, NOT_FOUND, PRECONDITION_FAILED."""
+        now = time.time()
+        since = timestamp(now - self._retention_s)
+
+        def restored(record: Record | None, id: str) -> Record:
+            return msgspec.structs.replace(access.restorable(principal, record, id, since), deleted_at=None)
+
+        (record,) = await self._table.change("restored", [id.lower()], restored, timestamp(now))
+        return record.attachment()
 
     def upload(self, principal: Principal, filename: str, policy: Policy, declared_size: int | None = None) -> Upload:
         """Begin an upload of a file of that name; `declared_size` is what the client says of its length in bytes, if it does.

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 import msgspec
 
-from schemas import Code, Reason, ServiceError
+from schemas import MAX_IDS, Code, Reason, ServiceError, TypeLimit, UploadLimits
 from storage import contents
 from storage.contents import Sniffer
-from storage.filenames import extension_of
+from storage.filenames import MAX_NAME_BYTES, extension_of
 
 MEBIBYTE = 1024 * 1024
 
@@ -42,6 +42,30 @@ class Policy(msgspec.Struct, frozen=True):
             claimed = f'extension ".{extension}"' if extension else "a file name without extension"
             raise refused(f"{claimed} is not allowed; allowed are {', '.join(self.types)}")
         return found
+
+    def check_same_type(self, filename: str, content_type: str) -> None:
+        """Raises BAD_REQUEST unless the name claims that content type."""
+        found = self.types.get(extension_of(filename))
+        if found is None or found.content_type != content_type:
+            fitting = [f".{extension}" for extension, type_ in self.types.items() if type_.content_type == content_type]
+            message = f"the file is {content_type}: its name must end in {' or '.join(fitting) or 'what it ends in now'}"
+            raise ServiceError(Code.BAD_REQUEST, message)
+
+
+def upload_limits(policy: Policy, max_batch_size: int) -> UploadLimits:
+    """What clients are told of the policy."""
+    types = [
+        TypeLimit(extension=extension, content_type=type_.content_type, max_bytes=type_.max_bytes)
+        for extension, type_ in policy.types.items()
+    ]
+    return UploadLimits(
+        types=types,
+        accept=",".join(f".{type_.extension}" for type_ in types),
+        max_bytes=policy.max_bytes,
+        max_filename_bytes=MAX_NAME_BYTES,
+        max_batch_size=max_batch_size,
+        max_ids=MAX_IDS,
+    )
 
 
 def refused(message: str) -> ServiceError:

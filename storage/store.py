@@ -6,9 +6,10 @@ from typing import Self
 
 from schemas import Code, ServiceError
 from storage.attachments import Attachments
-from storage.catalog import AttachmentTable, CredentialTable, Sqlite, open_database
+from storage.catalog import AttachmentTable, CredentialTable, EventTable, Sqlite, UpkeepTable, open_database
 from storage.credentials import Credentials
 from storage.disk import DiskBlobs
+from storage.options import Options
 from storage.policy import API_A, Policy
 from storage.sweep import Sweep, SweepReport
 
@@ -16,11 +17,11 @@ from storage.sweep import Sweep, SweepReport
 class Store:
     """An open store. Close it with `aclose`, or use it as an async context manager."""
 
-    def __init__(self, database: Sqlite, blobs: DiskBlobs, credential_cache_s: float, policy: Policy) -> None:
+    def __init__(self, database: Sqlite, blobs: DiskBlobs, credential_cache_s: float, policy: Policy, options: Options) -> None:
         self._database = database
         self._blobs = blobs
         self._table = AttachmentTable(database)
-        self.attachments = Attachments(self._table, blobs, policy)
+        self.attachments = Attachments(database, blobs, policy, options)
         self.credentials = Credentials(CredentialTable(database), credential_cache_s)
 
     async def check(self) -> None:
@@ -30,7 +31,8 @@ class Store:
 
     async def sweep(self, *, grace_s: float, retention_s: float, dry_run: bool) -> SweepReport:
         """Remove bytes without a row and attachments deleted long ago; see `storage.sweep`. Times in seconds."""
-        return await Sweep(self._table, self._blobs, grace_s=grace_s, retention_s=retention_s, dry_run=dry_run).run()
+        rows, events = UpkeepTable(self._database), EventTable(self._database)
+        return await Sweep(rows, events, self._blobs, grace_s=grace_s, retention_s=retention_s, dry_run=dry_run).run()
 
     async def aclose(self) -> None:
         """Finish the writes under way and close everything."""
@@ -55,16 +57,17 @@ async def open_store(
     busy_timeout_s: float = 5.0,
     credential_cache_s: float = 10.0,
     policy: Policy = API_A,
+    options: Options | None = None,
 ) -> Store:
     """Open the database, which must have the newest schema, and the folder of the bytes, which is created if need be.
 
-    `policy` is what uploads of API A are held to.
+    `policy` is what uploads of API A are held to; `options` are what operators decide, the defaults without.
 
     Raises ServiceError SERVICE_UNAVAILABLE with what to mend when either cannot be opened.
     """
     database = open_database(database_url, busy_timeout_s)
     try:
-        return Store(database, DiskBlobs(directory), credential_cache_s, policy)
+        return Store(database, DiskBlobs(directory), credential_cache_s, policy, options or Options())
     except OSError as error:
         database.close()
         raise ServiceError(

@@ -11,7 +11,7 @@ import time
 
 import msgspec
 
-from storage.catalog import PATHS_AT_ONCE, AttachmentTable
+from storage.catalog import PATHS_AT_ONCE, EventTable, UpkeepTable
 from storage.clock import timestamp
 from storage.disk import DiskBlobs
 
@@ -31,8 +31,11 @@ class SweepReport(msgspec.Struct, kw_only=True):
 class Sweep:
     """One run over the whole store."""
 
-    def __init__(self, table: AttachmentTable, blobs: DiskBlobs, *, grace_s: float, retention_s: float, dry_run: bool) -> None:
+    def __init__(
+        self, table: UpkeepTable, events: EventTable, blobs: DiskBlobs, *, grace_s: float, retention_s: float, dry_run: bool
+    ) -> None:
         self._table = table
+        self._events = events
         self._blobs = blobs
         now = time.time()
         self._orphans_before = now - grace_s
@@ -51,14 +54,13 @@ class Sweep:
         after = ("", "")
         while records := await self._table.deleted_before(self._deleted_before, after, _BATCH):
             after = (records[-1].deleted_at or "", records[-1].id)
+            if not self._dry_run:
+                records = await self._table.purge(records, self._deleted_before)
+                await self._blobs.delete([record.storage_path for record in records])
             self._report.expired += [record.storage_path for record in records]
             self._report.expired_bytes += sum(record.size for record in records)
-            if not self._dry_run:
-                await self._table.purge([record.id for record in records])
-                await self._blobs.delete([record.storage_path for record in records])
-
         if not self._dry_run:
-            await self._table.forget_events(self._deleted_before)
+            await self._events.forget(self._deleted_before)
 
     async def _remove_orphans(self) -> None:
         """Look up each old file's row just before the file is removed; both are read in batches."""
@@ -73,7 +75,7 @@ class Sweep:
 
     async def _report_missing(self) -> None:
         after = ""
-        while records := await self._table.page(after, _BATCH):
+        while records := await self._table.by_id(after, _BATCH):
             after = records[-1].id
             kept = {record.id: record.storage_path for record in records if record.deleted_at is None}
             self._report.missing += await self._blobs.run(self._missing, kept)

@@ -74,6 +74,7 @@ class Upload:
     ) -> Record:
         """Store the file: its bytes, then its row with the event. Gives the row, which is durable.
 
+        Ids of conversation and ticket are kept in lower case, so that they are found however they are written.
         `digests` are SHA-256 values that the client announced: one must be that of the file (RFC 9530).
         Raises BAD_REQUEST for an empty file or another digest, and as `write` does.
         """
@@ -89,8 +90,8 @@ class Upload:
         record = Record(
             id=self._id,
             organization_id=self._principal.organization_id,
-            conversation_id=conversation_id,
-            ticket_id=ticket_id,
+            conversation_id=None if conversation_id is None else conversation_id.lower(),
+            ticket_id=None if ticket_id is None else ticket_id.lower(),
             owner_id=self._principal.user_id,
             filename=self._filename,
             content_type=self._type.content_type,

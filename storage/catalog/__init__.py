@@ -1,16 +1,25 @@
 """The catalog: every SQL statement of the program, and the engine that runs them. Nothing else touches a database."""
 
-from storage.catalog.attachments import PATHS_AT_ONCE, AttachmentTable
+from storage.catalog.attachments import AttachmentTable
 from storage.catalog.credentials import CredentialTable, KeyInfo
+from storage.catalog.events import EventTable
+from storage.catalog.pages import PageQuery, PageTable, Position
 from storage.catalog.schema import migrate, open_database, schema_is_current
-from storage.catalog.sqlite import Sqlite
+from storage.catalog.sqlite import Sqlite, fold
+from storage.catalog.upkeep import PATHS_AT_ONCE, UpkeepTable
 
 __all__ = [
     "PATHS_AT_ONCE",
     "AttachmentTable",
     "CredentialTable",
+    "EventTable",
     "KeyInfo",
+    "PageQuery",
+    "PageTable",
+    "Position",
     "Sqlite",
+    "UpkeepTable",
+    "fold",
     "migrate",
     "open_database",
     "schema_is_current",

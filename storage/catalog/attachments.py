@@ -1,55 +1,39 @@
-"""The attachment rows and their events. Every change of a row and its event are one transaction."""
+"""The attachment rows. Every change of a row, its event and the count of its organization are one transaction.
 
+What a change is allowed to do is decided inside its transaction, by the rule that the caller passes: between a look-up before
+it and the change, somebody else may have been faster.
+"""
+
+import json
 import sqlite3
+from collections.abc import Callable, Sequence
 
-from msgspec import UNSET
-
-from schemas import Attachment, AttachmentItem, Record, Timestamp
+from schemas import Attachment, AttachmentItem, Record, Timestamp, Usage
+from storage.catalog import columns
+from storage.catalog.events import log_event
 from storage.catalog.sqlite import Sqlite
 
-_RECORD = (
-    "SELECT id, organization_id, conversation_id, ticket_id, owner_id, filename, content_type, size, sha256,"
-    " storage_path, created_at, deleted_at FROM attachments"
-)
-_FIND = f"{_RECORD} WHERE id = ?"
-# What a client sees and nothing else: a column costs 0.2 us (2026-11), a twentieth of the look-up.
-_SEEN = (
-    "SELECT conversation_id, organization_id, filename, content_type, size, storage_path, created_at, deleted_at"
-    " FROM attachments WHERE id = ?"
-)
+# Of a row and its id (None when there is none of that id) gives the row as it shall be, or raises what the client is told.
+Rule = Callable[[Record | None, str], Record]
+
+_FIND = f"SELECT {columns.RECORD} FROM attachments WHERE id = ?"  # noqa: S608 (constant)
+_SEEN = f"SELECT {columns.SEEN} FROM attachments WHERE id = ?"  # noqa: S608 (constant)
+_SEEN_MANY = f"SELECT {columns.SEEN} FROM attachments WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 (constant)
 _LIST = (
-    "SELECT id, conversation_id, filename, content_type, size, created_at FROM attachments"
-    " WHERE conversation_id = ? AND organization_id = ? AND deleted_at IS NULL ORDER BY created_at, id"
+    f"SELECT {columns.ITEM} FROM attachments INDEXED BY attachments_of_conversation"  # noqa: S608 (constant)
+    " WHERE organization_id = ? AND conversation_id = ? AND deleted_at IS NULL ORDER BY created_at, id"
 )
 _INSERT = (
     "INSERT INTO attachments (id, organization_id, conversation_id, ticket_id, owner_id, filename, content_type, size,"
     " sha256, storage_path, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_MARK_DELETED = "UPDATE attachments SET deleted_at = ? WHERE id = ? AND deleted_at IS NULL"
-_INSERT_EVENT = "INSERT INTO events (kind, attachment_id, organization_id, conversation_id, created_at) VALUES (?, ?, ?, ?, ?)"
-_EXPIRED = f"{_RECORD} WHERE deleted_at < ? AND (deleted_at, id) > (?, ?) ORDER BY deleted_at, id LIMIT ?"
-_PURGE = "DELETE FROM attachments WHERE id = ? AND deleted_at IS NOT NULL"
-_PURGE_EVENTS = "DELETE FROM events WHERE created_at < ?"
-PATHS_AT_ONCE = 500  # one statement's text for any number of paths up to this: SQLite keeps it prepared
-_KNOWN_PATHS = f"SELECT storage_path FROM attachments WHERE storage_path IN ({', '.join('?' * PATHS_AT_ONCE)})"  # noqa: S608 (constant)
-_PAGE = f"{_RECORD} WHERE id > ? ORDER BY id LIMIT ?"
-
-
-def _record(row: tuple[str, str, str | None, str | None, str, str, str, int, bytes, str, str, str | None]) -> Record:
-    return Record(
-        id=row[0],
-        organization_id=row[1],
-        conversation_id=row[2],
-        ticket_id=row[3],
-        owner_id=row[4],
-        filename=row[5],
-        content_type=row[6],
-        size=row[7],
-        sha256=row[8],
-        storage_path=row[9],
-        created_at=row[10],
-        deleted_at=row[11],
-    )
+_UPDATE = "UPDATE attachments SET conversation_id = ?, filename = ?, deleted_at = ? WHERE id = ?"
+_COUNT = (
+    "INSERT INTO organization_usage (organization_id, attachments, bytes) VALUES (?, ?, ?) ON CONFLICT (organization_id)"
+    " DO UPDATE SET attachments = attachments + excluded.attachments, bytes = bytes + excluded.bytes"
+)
+_ANY = "SELECT id FROM attachments LIMIT 1"
+_USAGE = "SELECT attachments, bytes FROM organization_usage WHERE organization_id = ?"
 
 
 class AttachmentTable:
@@ -64,42 +48,28 @@ class AttachmentTable:
     async def find(self, id: str) -> Record | None:
         """The row of that id, also when it is deleted; None if there is none."""
         rows = self._database.rows(_FIND, (id,))
-        return _record(rows[0]) if rows else None
+        return columns.record(rows[0]) if rows else None
 
     async def seen(self, id: str) -> Attachment | None:
         """The attachment of that id as clients see it, also when it is deleted; None if there is none."""
-        for (
-            conversation_id,
-            organization_id,
-            filename,
-            type_,
-            size,
-            storage_path,
-            created_at,
-            deleted_at,
-        ) in self._database.rows(_SEEN, (id,)):
-            return Attachment(
-                id=id,
-                conversation_id=conversation_id,
-                organization_id=organization_id,
-                filename=filename,
-                content_type=type_,
-                size=size,
-                storage_path=storage_path,
-                created_at=created_at,
-                deleted_at=UNSET if deleted_at is None else deleted_at,
-            )
-        return None
+        rows = self._database.rows(_SEEN, (id,))
+        return columns.seen(rows[0]) if rows else None
+
+    async def seen_many(self, ids: Sequence[str]) -> dict[str, Attachment]:
+        """The attachments of those ids as clients see them, by id, also deleted ones; ids without one are left out."""
+        found = map(columns.seen, self._database.rows(_SEEN_MANY, (json.dumps(ids),)))
+        return {attachment.id: attachment for attachment in found}
 
     async def of_conversation(self, organization_id: str, conversation_id: str) -> list[AttachmentItem]:
         """The attachments of a conversation of that organization, oldest first, without the deleted ones."""
-        rows = await self._database.rows_of_any_length(_LIST, (conversation_id, organization_id))
-        return [
-            AttachmentItem(
-                id=id, conversation_id=conversation, filename=name, content_type=type_, size=size, created_at=created
-            )
-            for id, conversation, name, type_, size, created in rows
-        ]
+        rows = await self._database.rows_of_any_length(_LIST, (organization_id, conversation_id))
+        return [columns.item(row) for row in rows]
+
+    async def usage(self, organization_id: str) -> Usage:
+        """How many attachments the organization has and how many bytes they are, without the deleted ones."""
+        for count, size in self._database.rows(_USAGE, (organization_id,)):
+            return Usage(count=count, bytes=size)
+        return Usage(count=0, bytes=0)
 
     async def insert(self, record: Record) -> None:
         """Add the row and its `created` event; durable when this returns."""
@@ -110,46 +80,34 @@ class AttachmentTable:
                 *(record.filename, record.content_type, record.size, record.sha256, record.storage_path, record.created_at),
             )
             connection.execute(_INSERT, values)
-            _log_event(connection, "created", record, record.created_at)
+            connection.execute(_COUNT, (record.organization_id, 1, record.size))
+            log_event(connection, "created", record, record.created_at)
 
         await self._database.write(change)
 
-    async def mark_deleted(self, record: Record, now: Timestamp) -> bool:
-        """Mark the row deleted and log the event; False if it was deleted already, so that of two deletions one succeeds."""
+    async def change(self, event: str, ids: Sequence[str], rule: Rule, now: Timestamp) -> list[Record]:
+        """Make of each row what `rule` says and log the event for it, all or nothing; gives the rows as they became.
 
-        def change(connection: sqlite3.Connection) -> bool:
-            if connection.execute(_MARK_DELETED, (now, record.id)).rowcount != 1:
-                return False
-            _log_event(connection, "deleted", record, now)
-            return True
+        A rule may change `conversation_id`, `filename` and `deleted_at`. Raises what it raises.
+        """
+
+        def change(connection: sqlite3.Connection) -> list[Record]:
+            return [_change_one(connection, event, id, rule, now) for id in ids]
 
         return await self._database.write(change)
 
-    async def deleted_before(self, time: Timestamp, after: tuple[str, str], limit: int) -> list[Record]:
-        """Up to `limit` rows deleted before `time`, in order of (deleted_at, id), from behind `after`."""
-        return [_record(row) for row in self._database.rows(_EXPIRED, (time, *after, limit))]
-
-    async def purge(self, ids: list[str]) -> None:
-        """Remove deleted rows for good."""
-        await self._database.write(lambda connection: connection.executemany(_PURGE, [(id,) for id in ids]))
-
-    async def forget_events(self, before: Timestamp) -> None:
-        """Remove the events older than that time."""
-        await self._database.write(lambda connection: connection.execute(_PURGE_EVENTS, (before,)))
-
-    async def page(self, after: str, limit: int) -> list[Record]:
-        """Up to `limit` rows, deleted ones included, by id from behind `after`."""
-        return [_record(row) for row in self._database.rows(_PAGE, (after, limit))]
-
-    async def known_paths(self, paths: list[str]) -> set[str]:
-        """Which of up to `PATHS_AT_ONCE` storage paths have a row, deleted or not."""
-        padded = paths + [""] * (PATHS_AT_ONCE - len(paths))
-        return {path for (path,) in self._database.rows(_KNOWN_PATHS, padded)}
-
     async def check(self) -> None:
         """Read a row, to know that the database answers."""
-        self._database.rows(_PAGE, ("", 1))
+        self._database.rows(_ANY, ())
 
 
-def _log_event(connection: sqlite3.Connection, kind: str, record: Record, now: Timestamp) -> None:
-    connection.execute(_INSERT_EVENT, (kind, record.id, record.organization_id, record.conversation_id, now))
+def _change_one(connection: sqlite3.Connection, event: str, id: str, rule: Rule, now: Timestamp) -> Record:
+    rows = connection.execute(_FIND, (id,)).fetchall()
+    before = columns.record(rows[0]) if rows else None
+    after = rule(before, id)
+    connection.execute(_UPDATE, (after.conversation_id, after.filename, after.deleted_at, id))
+    if before is not None and (before.deleted_at is None) != (after.deleted_at is None):
+        sign = 1 if after.deleted_at is None else -1
+        connection.execute(_COUNT, (after.organization_id, sign, sign * after.size))
+    log_event(connection, event, after, now)
+    return after

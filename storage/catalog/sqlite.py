@@ -3,7 +3,8 @@
 Rules:
 1. Reads of a known, small cost run on the caller's thread: a look-up by key takes 6 µs, a hop to another thread 50 µs and
    more (docs/decisions/0001-sqlite-connections.md). In WAL mode a reader waits for nobody.
-2. A read of unknown length is cut after `INLINE_ROWS`; the whole is then read again in a worker thread.
+2. A read of unknown length is cut after `INLINE_ROWS`; the whole is then read again in a worker thread. A read of unknown cost
+   runs there at once.
 3. All writes of a process go through one thread. What waits in its queue shares one transaction, hence one fsync; each
    write has a savepoint of its own, so that one failure is that write's outcome and not its neighbours'.
 4. A write is acknowledged after COMMIT with `synchronous=FULL` has returned, never before.
@@ -16,14 +17,16 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from schemas import Code, ServiceError
-from storage.threads import settle
+from storage.threads import Threads, settle
 
 INLINE_ROWS = 256  # rows; about 0.4 ms on the event loop
+READ_THREADS = 2  # for reads of unknown cost: what waits for one search must not wait for all
 GROUP_LIMIT = 128  # writes in one transaction, so that the first of a group does not wait for ever
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF")
 
@@ -52,8 +55,16 @@ def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     return connection
 
 
+def fold(text: str) -> str:
+    """The text without the differences that a search ignores: upper and lower case, composed and decomposed accents.
+
+    The SQL function `fold` of the connections that `rows_apart` uses.
+    """
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
+
+
 class Sqlite:
-    """The open database of one process. `rows` reads, `rows_of_any_length` reads more, `write` writes."""
+    """The open database of one process. `rows` reads, `rows_of_any_length` and `rows_apart` read more, `write` writes."""
 
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
         """Opens the file and starts the writer thread. Raises sqlite3.Error when the file cannot be opened."""
@@ -62,6 +73,9 @@ class Sqlite:
         self._reader = connect(path, busy_timeout_s)
         self._execute = self._reader.cursor().execute
         self._in_snapshot = False
+        self._apart = Threads(READ_THREADS, "attachd-reader")
+        self._apart_reader = threading.local()  # each thread has its own
+        self._apart_readers: list[sqlite3.Connection] = []
         self._writer = connect(path, busy_timeout_s)
         self._queue: queue.SimpleQueue[Queued | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_forever, name="attachd-writer", daemon=True)
@@ -99,13 +113,24 @@ class Sqlite:
                 found = cursor.fetchmany(INLINE_ROWS)
             if len(found) < INLINE_ROWS:
                 return found
-            return await asyncio.to_thread(self._rows_apart, sql, parameters)
+        except sqlite3.Error as error:
+            raise unavailable() from error
+        return await self.rows_apart(sql, parameters)
+
+    async def rows_apart(self, sql: str, parameters: Parameters) -> list[Row]:
+        """All rows of a statement, read in a worker thread. Raises ServiceError SERVICE_UNAVAILABLE."""
+        try:
+            return await self._apart.run(self._read_apart, sql, parameters)
         except sqlite3.Error as error:
             raise unavailable() from error
 
-    def _rows_apart(self, sql: str, parameters: Parameters) -> list[Row]:
-        with contextlib.closing(connect(self._path, self._busy_timeout_s)) as connection:
-            return connection.execute(sql, parameters).fetchall()
+    def _read_apart(self, sql: str, parameters: Parameters) -> list[Row]:
+        reader: sqlite3.Connection | None = getattr(self._apart_reader, "connection", None)
+        if reader is None:
+            reader = self._apart_reader.connection = connect(self._path, self._busy_timeout_s)
+            self._apart_readers.append(reader)
+            reader.create_function("fold", 1, fold, deterministic=True)
+        return reader.execute(sql, parameters).fetchall()
 
     async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """What `change` returns, once its effects are on the disk.
@@ -160,6 +185,9 @@ class Sqlite:
         """Finish the queued writes, then close; the last connection to close folds the WAL into the file."""
         self._queue.put(None)
         self._thread.join()
+        self._apart.close()
+        for reader in self._apart_readers:
+            reader.close()
         self._end_snapshot()
         self._reader.close()
         self._writer.close()
