@@ -1,6 +1,6 @@
 # Each target installs what it needs by itself, and again only when the pins change: that is what the stamps in .venv are for.
 .DEFAULT_GOAL := help
-.PHONY: help install run test check bench conformance format lint types clean lock
+.PHONY: help install run test check bench conformance format lint types typescript clean lock
 PYTHON ?= python3
 BIN := .venv/bin
 
@@ -36,6 +36,9 @@ lint: .venv/dev  ## lint
 
 types: .venv/dev  ## check types
 	$(BIN)/mypy
+
+typescript: .venv/ready  ## renew the types of clients/typescript from the procedures
+	$(BIN)/attachd types --output clients/typescript/src/router.ts
 
 lock: .venv/dev  ## pin the newest allowed versions in requirements*.lock
 	$(BIN)/python -m pip install --quiet pip-tools

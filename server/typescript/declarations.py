@@ -140,7 +140,9 @@ def _member_doc(member: Member, direction: Direction) -> str:
     plain = bare(member.annotation)
     lines = [plain.description]
     if direction == "input":
-        bounds = [(tag, getattr(meta, name)) for meta in plain.meta for tag, name in (("minimum", "ge"), ("maximum", "le"))]
+        what = "Length" if plain.type is str else "Items"
+        tags = {"minimum": "ge", "maximum": "le", f"min{what}": "min_length", f"max{what}": "max_length"}
+        bounds = [(tag, getattr(meta, name)) for meta in plain.meta for tag, name in tags.items()]
         lines += [f"@{tag} {bound}" for tag, bound in bounds if bound is not None]
         default = member.default.value if isinstance(member.default, enum.Enum) else member.default
         if isinstance(default, str | int | float):

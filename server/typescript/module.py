@@ -129,10 +129,16 @@ def _branch(tree: Tree, expressions: Expressions, indent: str) -> str:
     for name, node in tree.items():
         if isinstance(node, Procedure):
             text = _procedure(node, expressions, inner)
-            lines.append(f"{comment(node.doc, inner)}{inner}{member_name(name)}: {text};\n")
+            lines.append(f"{comment(_doc(node), inner)}{inner}{member_name(name)}: {text};\n")
         else:
             lines.append(f"{inner}{member_name(name)}: {_branch(node, expressions, inner)};\n")
     return "{\n" + "".join(lines) + indent + "}"
+
+
+def _doc(procedure: Procedure) -> str:
+    """The docstring, and what is raised on purpose; any call may meet other errors too."""
+    errors = [error.name for error in procedure.errors]
+    return "\n".join(filter(None, [procedure.doc, f"@throws {', '.join(errors)}" if errors else ""]))
 
 
 def _procedure(procedure: Procedure, expressions: Expressions, indent: str) -> str:

@@ -134,6 +134,127 @@ export interface Attachment {
   deleted_at?: string;
 }
 
+/** Which attachments to get. */
+export interface GetManyInput {
+  /**
+   * @minItems 1
+   * @maxItems 100
+   */
+  ids: string[];
+}
+
+/** The attachments that there are, in the order of the ids that were asked for, and the ids without one. */
+export interface Found {
+  items: Attachment[];
+  missing: string[];
+}
+
+/** Which page of which attachments. `cursor` and `direction` are what tRPC's infinite queries send. */
+export interface PageInput {
+  /** Without it: the whole organization. */
+  conversationId?: string | null | undefined;
+  /**
+   * Items of a page.
+   * @minimum 1
+   * @maximum 200
+   * @default 50
+   */
+  limit?: number | undefined;
+  /** A page's nextCursor or previousCursor; without it: from the beginning. */
+  cursor?: string | null | undefined;
+  /**
+   * `forward` from nextCursor, `backward` from previousCursor.
+   * @default "forward"
+   */
+  direction?: "forward" | "backward" | undefined;
+  /** @default "created_at" */
+  sort?: "created_at" | "filename" | "size" | undefined;
+  /** @default "desc" */
+  order?: "asc" | "desc" | undefined;
+  /** A content type, or a family such as `image/*`. */
+  contentType?: string | null | undefined;
+  /** UUID */
+  ownerId?: string | null | undefined;
+  /** Part of the file name, in any case. */
+  filename?: string | null | undefined;
+}
+
+/** A page in the asked order; a cursor is null where nothing follows. Cursors bear tRPC's name, for its infinite queries. */
+export interface Page {
+  items: PageItem[];
+  nextCursor: string | null;
+  previousCursor: string | null;
+}
+
+/** An attachment in a page. */
+export interface PageItem {
+  id: string;
+  conversation_id: string | null;
+  filename: string;
+  content_type: string;
+  size: number;
+  /** ISO 8601 UTC with milliseconds, such as 2024-01-15T10:30:00.000Z */
+  created_at: string;
+  owner_id: string;
+}
+
+/** What an upload form needs to know before it sends. */
+export interface UploadLimits {
+  types: TypeLimit[];
+  /** For the `accept` attribute of a file input. */
+  accept: string;
+  /** The largest file of any type. */
+  max_bytes: number;
+  /** Bytes of a file name in UTF-8. */
+  max_filename_bytes: number;
+  /** Calls in a batch. */
+  max_batch_size: number;
+  /** Ids in one call of getMany or attach. */
+  max_ids: number;
+}
+
+/** One allowed extension, without its dot, and the largest file of it in bytes. */
+export interface TypeLimit {
+  extension: string;
+  content_type: string;
+  max_bytes: number;
+}
+
+/** What an organization keeps, without what is deleted. */
+export interface Usage {
+  count: number;
+  bytes: number;
+}
+
+/** Which attachments to link to which conversation. */
+export interface AttachInput {
+  /**
+   * @minItems 1
+   * @maxItems 100
+   */
+  ids: string[];
+  /** UUID */
+  conversationId: string;
+}
+
+/** The attachments that were linked, in the order of their ids in the call. */
+export interface Attached {
+  items: AttachmentItem[];
+}
+
+/** Which attachment gets which file name. */
+export interface RenameInput {
+  /** UUID */
+  id: string;
+  filename: string;
+}
+
+/** Which deleted attachment to restore. */
+export interface RestoreInput {
+  /** UUID */
+  id: string;
+}
+
 /** Which attachment to delete. */
 export interface DeleteInput {
   /** UUID */
@@ -148,23 +269,104 @@ export interface Deleted {
 /** The procedures by their paths. */
 export type AppRouterRecord = {
   attachments: {
-    /** The attachments of a conversation, oldest first; none for a conversation of another organization. */
+    /**
+     * The attachments of a conversation, oldest first; none for a conversation of another organization.
+     * @throws UNAUTHORIZED
+     */
     list: TRPCQueryProcedure<{
       meta: object;
       input: ListInput;
       output: AttachmentItem[];
     }>;
-    /** One attachment. Admins also get a deleted one, with `deleted_at`. */
+    /**
+     * One attachment. Admins also get a deleted one, with `deleted_at`.
+     * @throws UNAUTHORIZED, NOT_FOUND
+     */
     get: TRPCQueryProcedure<{
       meta: object;
       input: GetInput;
       output: Attachment;
     }>;
-    /** Delete an attachment softly; its owner and admins may. */
+    /**
+     * Several attachments in the order of their ids, each as `get` gives it, and the ids that it would not find.
+     * @throws UNAUTHORIZED
+     */
+    getMany: TRPCQueryProcedure<{
+      meta: object;
+      input: GetManyInput;
+      output: Found;
+    }>;
+    /**
+     * A page of the attachments of a conversation, or of the organization, with cursors for an infinite list.
+     * @throws UNAUTHORIZED
+     */
+    page: TRPCQueryProcedure<{
+      meta: object;
+      input: PageInput;
+      output: Page;
+    }>;
+    /**
+     * What may be uploaded: types, sizes and what a form needs.
+     * @throws UNAUTHORIZED
+     */
+    limits: TRPCQueryProcedure<{
+      meta: object;
+      input: void;
+      output: UploadLimits;
+    }>;
+    /**
+     * How many attachments the organization has, and how many bytes they are.
+     * @throws UNAUTHORIZED
+     */
+    usage: TRPCQueryProcedure<{
+      meta: object;
+      input: void;
+      output: Usage;
+    }>;
+    /**
+     * Link attachments to a conversation, all or none; their owner may, while they have none.
+     * @throws UNAUTHORIZED, NOT_FOUND, FORBIDDEN, CONFLICT
+     */
+    attach: TRPCMutationProcedure<{
+      meta: object;
+      input: AttachInput;
+      output: Attached;
+    }>;
+    /**
+     * Give an attachment another file name of the same type; its owner and admins may.
+     * @throws UNAUTHORIZED, NOT_FOUND, FORBIDDEN
+     */
+    rename: TRPCMutationProcedure<{
+      meta: object;
+      input: RenameInput;
+      output: Attachment;
+    }>;
+    /**
+     * Undo a deletion within the retention time; admins may.
+     * @throws UNAUTHORIZED, NOT_FOUND, FORBIDDEN, PRECONDITION_FAILED
+     */
+    restore: TRPCMutationProcedure<{
+      meta: object;
+      input: RestoreInput;
+      output: Attachment;
+    }>;
+    /**
+     * Delete an attachment softly; its owner and admins may.
+     * @throws UNAUTHORIZED, NOT_FOUND, FORBIDDEN
+     */
     delete: TRPCMutationProcedure<{
       meta: object;
       input: DeleteInput;
       output: Deleted;
+    }>;
+    /**
+     * Keep a file, under the same rules as `POST /api/upload`.
+     * @throws UNAUTHORIZED, ATTACHMENT_TOO_LARGE, INVALID_ATTACHMENT_TYPE, TIMEOUT
+     */
+    upload: TRPCMutationProcedure<{
+      meta: object;
+      input: File | Blob | Uint8Array | FormData;
+      output: Attachment;
     }>;
   };
 };
