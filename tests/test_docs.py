@@ -18,6 +18,7 @@ import pytest
 from starlette.routing import Route
 
 from procedures import app_router
+from rest import INTAKE_HEADERS
 from schemas import Code, Reason
 from server.app import App
 from server.cli import main
@@ -204,20 +205,44 @@ def test_the_ten_lines_run(tmp_path: Path) -> None:
 
 def test_the_javascript_runs(attachd: Attachd, tmp_path: Path) -> None:
     (script,) = blocks(section("Ten lines"), "js")
+    conversation = str(uuid.uuid4())
+    with attachd.client() as client:
+        client.post("/api/upload", files={"file": ("note.txt", b"hello")}, data={"conversationId": conversation})
+    assert javascript(script, attachd, tmp_path, conversationId=conversation) == "[ 'note.txt' ]\n"
+
+
+def test_the_javascript_that_uploads_runs(attachd: Attachd, tmp_path: Path) -> None:
+    (script,) = blocks(section("Files as input"), "js")
+    assert javascript(script, attachd, tmp_path) == "Grüße.txt 5\n"
+
+
+def test_the_curl_line_that_uploads_runs(attachd: Attachd, tmp_path: Path) -> None:
+    (script,) = blocks(section("Files as input"), "sh")
+    (tmp_path / "note.txt").write_bytes(b"hello\n")
+    answer = shell(f"base={attachd.base_url} token={attachd.tokens['member']}\n{script}", tmp_path)
+    attachment = json.loads(answer)["result"]["data"]["json"]
+    assert (attachment["filename"], attachment["size"]) == ("note.txt", 6)
+
+
+def test_every_header_of_a_file_is_in_the_table() -> None:
+    documented = set(re.findall(r"`([a-z-]+)`", " ".join(row[0] for row in rows(section("Files as input")))))
+    assert documented == {name.decode() for name in INTAKE_HEADERS - {b"content-type", b"content-encoding"}}
+
+
+def javascript(script: str, attachd: Attachd, tmp_path: Path, **values: str) -> str:
+    """What the script prints, run by Node beside the stock client, as a member."""
     clients = npm_install(ROOT / "tests" / "conformance" / "clients")
     (tmp_path / "node_modules").mkdir()
     (tmp_path / "node_modules" / "@trpc").symlink_to(clients / "v11" / "node_modules" / "@trpc")
     (tmp_path / "node_modules" / "superjson").symlink_to(clients / "node_modules" / "superjson")
-    conversation = str(uuid.uuid4())
-    with attachd.client() as client:
-        client.post("/api/upload", files={"file": ("note.txt", b"hello")}, data={"conversationId": conversation})
-    values = {"base": attachd.base_url, "token": attachd.tokens["member"], "conversationId": conversation}
+    values = {"base": attachd.base_url, "token": attachd.tokens["member"], **values}
     constants = "".join(f"const {name} = {json.dumps(value)};\n" for name, value in values.items())
     (tmp_path / "example.mjs").write_text(constants + script, encoding="utf-8")
     done = subprocess.run(
         [*node_command(), "example.mjs"], cwd=tmp_path, env=node_environment(), capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stdout) == (0, "[ 'note.txt' ]\n"), done.stderr
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_the_logs_example_is_a_request_line() -> None:
