@@ -95,6 +95,13 @@ async def tracked_fails(_: Context) -> AsyncIterator[Tracked[int]]:
     raise await later(conflict())
 
 
+@sub.subscription(name="forever")
+async def forever(_: Context) -> AsyncIterator[int]:
+    """0, then nothing more."""
+    yield 0
+    await asyncio.Event().wait()
+
+
 @sub.subscription(name="fails")
 async def fails(_: Context) -> AsyncIterator[int]:
     async for item in failing_after([0], conflict()):

@@ -11,9 +11,15 @@ _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _FIXED_TEXTS = (
     '"input" needs to be an object when doing a batch call',
     "Batch call exceeds maximum size",
+    "Cannot batch subscription calls",
     "Cannot mix procedure types in call: ",
+    "Duplicate id ",
     "Invalid URL-encoding in path ",
+    "Invalid connection params shape",
+    "Malformed TRPCConnectionParamsMessage",
+    "Not JSON-parsable query params",
     "Streaming requests must be batched",
+    "`id` is required",
     "failed with ",
 )
 _FREE_TEXT = "(why the input is not good)"

@@ -17,6 +17,7 @@ from tests.conformance.differential.peers import TIMEOUT_S
 HEADERS = ("content-type", "cache-control", "x-accel-buffering", "vary", "allow")
 # The text of an exception that nobody expects, which tRPC sends to the client and attachd keeps.
 UNEXPECTED = "a detail that is nobody's business"
+TOLD_OF_UNEXPECTED = "Internal server error"
 _END_OF_EVENT = "\n\n\n"
 
 
@@ -57,7 +58,7 @@ def differences(reference: Streamed, attachd: Streamed) -> set[str]:
     for name in theirs:
         if theirs[name] != ours[name]:
             found.add(f"{name} {theirs[name]} -> {ours[name]}")
-    told = reference._replace(text=reference.text.replace(UNEXPECTED, "Internal server error"))
+    told = reference._replace(text=reference.text.replace(UNEXPECTED, TOLD_OF_UNEXPECTED))
     return found | set(compare(normal(parse(told)), normal(parse(attachd)), "body"))
 
 

@@ -98,6 +98,10 @@ export function subscriptionRouter(t, member) {
       yield tracked('é id:1', rich());
     }),
     trackedFails: t.procedure.subscription(failingAfter([tracked('1', 1)], conflict)),
+    forever: t.procedure.subscription(async function* ({ signal }) {
+      yield 0;
+      await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }));
+    }),
     fails: t.procedure.subscription(failingAfter([0], conflict)),
     failsFirst: t.procedure.subscription(failingAfter([], conflict)),
     crashes: t.procedure.subscription(failingAfter([0], crash)),
