@@ -32,7 +32,12 @@ class Link(NamedTuple):
 
     @property
     def batches(self) -> bool:
-        return self.name == "httpBatchLink"
+        return self.name in {"httpBatchLink", "httpBatchStreamLink"}
+
+    @property
+    def has_requests(self) -> bool:
+        """Whether calls are requests, which over a WebSocket they are not."""
+        return self.name != "wsLink"
 
 
 POST = {"methodOverride": "POST"}
@@ -41,8 +46,12 @@ LINKS = {
     "v11-httpLink-override": Link("v11", "httpLink", POST),
     "v11-httpBatchLink": Link("v11", "httpBatchLink", {}),
     "v11-httpBatchLink-override": Link("v11", "httpBatchLink", POST),
+    "v11-httpBatchStreamLink": Link("v11", "httpBatchStreamLink", {}),
+    "v11-httpBatchStreamLink-override": Link("v11", "httpBatchStreamLink", POST),
+    "v11-wsLink": Link("v11", "wsLink", {}),
     "v10-httpLink": Link("v10", "httpLink", {}),
     "v10-httpBatchLink": Link("v10", "httpBatchLink", {}),
+    "v10-wsLink": Link("v10", "wsLink", {}),
 }
 
 
@@ -92,6 +101,18 @@ class Trpc:
         headers = {"cookie": f"session={self.site.tokens[who]}"} if who else {}
         command = {"link": self.link.name, "options": self.link.options, "url": f"{self.site.base_url}/api/trpc"}
         return Reply(**self.client.run({**command, "headers": headers, "calls": calls}))
+
+    def statuses(self, *, each: list[int], batch: list[int]) -> list[int]:
+        """Those of the requests that calls cost: one `each`, a `batch`, or always 200 for one whose answer is streamed."""
+        match self.link.name:
+            case "wsLink":
+                return []
+            case "httpBatchStreamLink":
+                return [200] * len(batch)
+            case "httpBatchLink":
+                return batch
+            case _:
+                return each
 
 
 def query(path: str, input: Any = None, *, annotate: dict[str, Any] | None = None, abort: str | None = None) -> dict[str, Any]:
@@ -181,8 +202,8 @@ def test_list(trpc: Trpc, conversation: str) -> None:
     assert all(TIMESTAMP.fullmatch(item["created_at"]) for item in items)
     assert items == sorted(items, key=lambda item: (item["created_at"], item["id"]))
     assert "meta" not in reply.outcomes[0]["value"], "times are strings, not Date"
-    assert reply.statuses == [200]
-    assert reply.requests[0]["method"] == ("POST" if trpc.link.options else "GET")
+    assert reply.statuses == trpc.statuses(each=[200], batch=[200])
+    assert {request["method"] for request in reply.requests} <= {"POST" if trpc.link.options else "GET"}
 
 
 def test_list_of_an_unknown_conversation_is_empty(trpc: Trpc, conversation: str) -> None:
@@ -239,11 +260,12 @@ def test_get(trpc: Trpc, conversation: str) -> None:
 def test_error(trpc: Trpc, call: dict[str, Any], who: str | None, code: str) -> None:
     reply = trpc(call, who=who)
     assert_error(reply.outcomes[0], code, call["path"])
-    assert reply.statuses == [ERRORS[code][1]]
+    assert reply.statuses == trpc.statuses(each=[ERRORS[code][1]], batch=[ERRORS[code][1]])
 
 
 def test_unknown_procedure_says_so(trpc: Trpc) -> None:
-    message = 'No procedure found on path "attachments.nope"'
+    what = "procedure found" if trpc.link.has_requests else '"query"-procedure'
+    message = f'No {what} on path "attachments.nope"'
     assert_error(trpc(query("attachments.nope")).outcomes[0], "NOT_FOUND", "attachments.nope", message=message)
 
 
@@ -261,7 +283,8 @@ def test_delete_by_owner_or_admin(trpc: Trpc, conversation: str, who: str) -> No
     mine = upload(trpc.site, conversation)["id"]
     reply = trpc(delete(mine), who=who)
     assert reply.values == [{"success": True}]
-    assert [(request["method"], request["status"]) for request in reply.requests] == [("POST", 200)]
+    assert reply.statuses == trpc.statuses(each=[200], batch=[200])
+    assert {request["method"] for request in reply.requests} <= {"POST"}
     assert trpc(list_(conversation)).values == [[]]
     assert_error(trpc(get(mine)).outcomes[0], "NOT_FOUND", "attachments.get")
     assert_error(trpc(delete(mine), who=who).outcomes[0], "NOT_FOUND", "attachments.delete")
@@ -271,7 +294,7 @@ def test_delete_by_another_member_is_forbidden(trpc: Trpc, conversation: str) ->
     mine = upload(trpc.site, conversation)["id"]
     reply = trpc(delete(mine), who="colleague")
     assert_error(reply.outcomes[0], "FORBIDDEN", "attachments.delete")
-    assert reply.statuses == [403]
+    assert reply.statuses == trpc.statuses(each=[403], batch=[403])
     assert trpc(get(mine), who="colleague").values[0]["id"] == mine
 
 
@@ -283,7 +306,7 @@ def test_mixed_batch(trpc: Trpc, conversation: str) -> None:
     assert_error(missing, "NOT_FOUND", "attachments.get")
     assert_error(unknown, "NOT_FOUND", "attachments.nope")
     assert_error(malformed, "BAD_REQUEST", "attachments.get")
-    assert reply.statuses == ([207] if trpc.link.batches else [200, 200, 400, 404, 404])
+    assert reply.statuses == trpc.statuses(each=[200, 200, 400, 404, 404], batch=[207])
 
 
 def test_batch_of_mutations(trpc: Trpc, conversation: str) -> None:
@@ -297,14 +320,14 @@ def test_batch_of_mutations(trpc: Trpc, conversation: str) -> None:
     ]
     assert_error(reply.outcomes[1], "FORBIDDEN", "attachments.delete")
     assert_error(reply.outcomes[2], "NOT_FOUND", "attachments.delete")
-    assert reply.statuses == ([207] if trpc.link.batches else [200, 200, 403, 404])
+    assert reply.statuses == trpc.statuses(each=[200, 200, 403, 404], batch=[207])
     assert [item["id"] for item in trpc(list_(conversation)).values[0]] == [theirs]
 
 
 def test_batch_of_equal_outcomes_has_their_status(trpc: Trpc) -> None:
     calls = [get(MISSING), get(MISSING)]
-    assert set(trpc(*calls).statuses) == {404}
-    assert set(trpc(*calls, who=None).statuses) == {401}
+    assert trpc(*calls).statuses == trpc.statuses(each=[404, 404], batch=[404])
+    assert trpc(*calls, who=None).statuses == trpc.statuses(each=[401, 401], batch=[401])
 
 
 def test_queries_and_mutations_in_one_tick(trpc: Trpc, conversation: str) -> None:
@@ -313,22 +336,22 @@ def test_queries_and_mutations_in_one_tick(trpc: Trpc, conversation: str) -> Non
     assert [reply.outcomes[i]["value"]["json"]["id"] for i in (0, 2)] == [theirs, theirs]
     assert reply.outcomes[1]["value"]["json"] == {"success": True}
     assert_error(reply.outcomes[3], "FORBIDDEN", "attachments.delete")
-    assert reply.statuses == ([200, 207] if trpc.link.batches else [200, 200, 200, 403])
+    assert reply.statuses == trpc.statuses(each=[200, 200, 200, 403], batch=[200, 207])
 
 
 def test_large_batch(trpc: Trpc, conversation: str) -> None:
     mine = upload(trpc.site, conversation)["id"]
     reply = trpc(*[get(mine)] * MAX_BATCH_SIZE)
     assert {value["id"] for value in reply.values} == {mine}
-    assert len(reply.requests) == (1 if trpc.link.batches else MAX_BATCH_SIZE)
+    assert reply.statuses == trpc.statuses(each=[200] * MAX_BATCH_SIZE, batch=[200])
 
 
 def test_batch_past_the_limit_fails_every_call(trpc: Trpc) -> None:
     reply = trpc(*[get(MISSING)] * (MAX_BATCH_SIZE + 1))
-    if not trpc.link.batches:
+    if not trpc.link.batches and trpc.link.has_requests:
         assert set(reply.statuses) == {404}
         return
-    assert reply.statuses == [400]
+    assert reply.statuses == ([400] if trpc.link.has_requests else [])
     for outcome in reply.outcomes:
         assert outcome["error"]["message"] == "Batch call exceeds maximum size"
         assert outcome["error"]["data"] == {"code": "BAD_REQUEST", "httpStatus": 400}
@@ -352,11 +375,21 @@ def test_unknown_members_of_every_type_are_stripped(trpc: Trpc, conversation: st
     assert trpc(mutate("attachments.delete", {"id": mine, **extra}, annotate=annotate)).values == [{"success": True}]
 
 
-@pytest.mark.parametrize("moment", ["called", "answered"])
-def test_abort(trpc: Trpc, conversation: str, moment: str) -> None:
-    reply = trpc({**list_(conversation), "abort": moment})
-    error = reply.outcomes[0]["error"]
+def test_abort(trpc: Trpc, conversation: str) -> None:
+    assert_aborted(trpc, conversation, "called")
+
+
+OVER_HTTP = {name: link for name, link in LINKS.items() if link.has_requests}
+
+
+@pytest.mark.parametrize("trpc", OVER_HTTP.values(), ids=OVER_HTTP, indirect=True)
+def test_abort_of_a_request_that_is_being_answered(trpc: Trpc, conversation: str) -> None:
+    assert_aborted(trpc, conversation, "answered")
+
+
+def assert_aborted(trpc: Trpc, conversation: str, moment: str) -> None:
+    error = trpc({**list_(conversation), "abort": moment}).outcomes[0]["error"]
     assert error["name"] == "TRPCClientError"
-    assert "aborted" in error["message"].lower()
+    assert "abort" in error["message"].lower()
     assert "data" not in error
     assert trpc(list_(conversation)).values == [[]], "the connection pool and the server go on"
