@@ -25,7 +25,9 @@ WHOLE: dict[str, Case] = {
     "one": lines("echo.query", batch(wrap(1))),
     "two": lines("echo.query,echo.query", batch(wrap(1), wrap("two"))),
     "superjson": lines("echo.query", batch(wrap("2024-01-15T10:30:00.000Z", ["Date"]))),
-    "superjson-members": lines("echo.query", batch(wrap({"a": "1", "b": ["x"]}, {"a": ["bigint"], "b": ["set"]}))),
+    "superjson-members": lines(
+        "echo.query", batch(wrap({"a": "1152921504606846976", "b": ["x"]}, {"a": ["bigint"], "b": ["set"]}))
+    ),
     "undefined": lines("echo.query"),
     "null": lines("echo.query", batch(wrap(None))),
     "empty-list": lines("echo.query", batch(wrap([]))),

@@ -22,7 +22,7 @@ FRAMES: dict[str, Case] = {
     "count": get("sub.count", TWO),
     "empty": get("sub.empty"),
     "values": get("sub.values"),
-    "echo": get("sub.echo", wrap({"a": "1"}, {"a": ["bigint"]})),
+    "echo": get("sub.echo", wrap({"a": "1152921504606846976"}, {"a": ["bigint"]})),
     "echo-undefined": get("sub.echo"),
     "echo-text": get("sub.echo", wrap("a\nb\r\n\u2028")),
     "tracked": get("sub.tracked", wrap({})),

@@ -52,7 +52,7 @@ CALLS: dict[str, Script] = {
     "input-left-out": script(send(1, "query", "echo.query", _LEFT_OUT), 1),
     "no-input-needed": script(send(1, "query", "echo.nothing"), 1),
     "superjson": script(send(1, "query", "echo.query", wrapped({"d": "2024-01-15T10:30:00.000Z"}, {"d": ["Date"]})), 1),
-    "superjson-root": script(send(1, "query", "echo.query", wrapped("5", ["bigint"])), 1),
+    "superjson-root": script(send(1, "query", "echo.query", wrapped("1152921504606846976", ["bigint"])), 1),
     "superjson-typed": script(
         send(
             1,
@@ -86,7 +86,7 @@ SUBSCRIPTIONS: dict[str, Script] = {
     "empty": script(subscribe(1, "sub.empty"), 2),
     "input-left-out": script(subscribe(1, "sub.echo", _LEFT_OUT), 1),
     "values": script(subscribe(1, "sub.values"), 13),
-    "echo": script(subscribe(1, "sub.echo", wrapped("1", ["bigint"])), 3),
+    "echo": script(subscribe(1, "sub.echo", wrapped("1152921504606846976", ["bigint"])), 3),
     "tracked": script(subscribe(1, "sub.tracked", wrapped({})), 5),
     "tracked-rich": script(subscribe(1, "sub.trackedRich"), 3),
     "jsonrpc": script(subscribe(1, "sub.count", TO, jsonrpc="2.0"), 4),

@@ -6,7 +6,13 @@ from tests.conformance.differential.streams import Streamed
 # tRPC names no type for errors of the request as a whole, so Fetch calls their JSON text/plain; JSON is right.
 _UNNAMED_TYPE = "text/plain;charset=UTF-8"
 
-DIFFERENCES: tuple[Difference, ...] = ()
+DIFFERENCES = (
+    Difference(
+        "a date is no object that an id could be merged into; spread by JavaScript it leaves an empty one",
+        ("body.1.0.1.json", "body.1.0.1.meta"),
+        ("sse-resumed-beside-a-date",),
+    ),
+)
 
 
 def declared(case: str) -> set[str]:

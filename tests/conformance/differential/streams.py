@@ -44,7 +44,7 @@ def ask(port: int, method: str, request: bytes, events: int | None = None) -> St
             if not piece:
                 break
             body += piece
-        whole = response.isclosed()
+        whole = response.isclosed() or response.length == 0
     text = body.decode()
     if events is not None:
         text = "".join(event + _END_OF_EVENT for event in text.split(_END_OF_EVENT)[:events])
