@@ -1,7 +1,7 @@
 """The plain HTTP handlers, one module an API, and what they share: forms in, files out, errors in JSON."""
 
 from rest.attachments import Authenticate, DownloadHandler, UploadHandler, attachment_routes
-from rest.exchanges import WHOLE_ANSWER, Exchange, answer, not_found
+from rest.exchanges import BODY_SOCKET, WHOLE_ANSWER, BodySocket, Exchange, answer, not_found
 from rest.headers import pick
 from rest.health import health_routes
 from rest.intake import CONVERSATION_HEADER, FILENAME_HEADER, INTAKE_HEADERS, TICKET_HEADER, receive_file, receive_form
@@ -9,6 +9,7 @@ from rest.multipart import MultipartReader, boundary_of
 from rest.replies import INTERNAL_ERROR, Reply, error_reply, json_reply, method_not_allowed
 
 __all__ = [
+    "BODY_SOCKET",
     "CONVERSATION_HEADER",
     "FILENAME_HEADER",
     "INTAKE_HEADERS",
@@ -16,6 +17,7 @@ __all__ = [
     "TICKET_HEADER",
     "WHOLE_ANSWER",
     "Authenticate",
+    "BodySocket",
     "DownloadHandler",
     "Exchange",
     "MultipartReader",

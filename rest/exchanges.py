@@ -13,6 +13,7 @@ Rules:
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
@@ -26,9 +27,30 @@ logger = logging.getLogger("attachd.rest")
 # every header of an answer with two regular expressions and joins it piece by piece, which an application with constant headers
 # need not pay. Nothing that a client sent may be in these headers: here nobody looks for line ends.
 WHOLE_ANSWER = "attachd.whole_answer"
+# The name of an ASGI extension: `scope["extensions"][BODY_SOCKET](left)` gives a BodySocket for the last `left` bytes of the
+# body, which the application has not received yet, or None.
+BODY_SOCKET = "attachd.body_socket"
 LINGER_S = 5.0  # how long a refused body is read on and dropped; nginx's `lingering_timeout`
 LINGER_IDLE_S = 1.0  # how long nothing may come meanwhile: a client that waits for the connection to end need not wait longer
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+
+
+class BodySocket(Protocol):
+    """The rest of a request's body, read from the socket; `left` counts the bytes still to come."""
+
+    left: int
+
+    def read_into(self, buffer: bytearray) -> int:
+        """Read what has come into the buffer; 0 if nothing has. For worker threads. Raises ClientDisconnected."""
+        ...
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait until there is something to read, or the end; False if nothing came for that long."""
+        ...
+
+    def close(self) -> None:
+        """Hand the socket back; what is left of the body comes through `receive` again."""
+        ...
 
 
 class Exchange:
@@ -66,7 +88,7 @@ class Exchange:
             async with asyncio.timeout(idle_timeout_s):
                 message = await self._receive()
         except TimeoutError:
-            raise ServiceError(Code.TIMEOUT, f"nothing came for {idle_timeout_s:g} seconds, the request is given up") from None
+            raise silent(idle_timeout_s) from None
         if message["type"] == "http.disconnect":
             raise ClientDisconnected
         self.complete = not message.get("more_body", False)
@@ -75,6 +97,18 @@ class Exchange:
         if self.body_bytes > max_bytes:
             raise body_too_large(max_bytes)
         return data
+
+    def body_socket(self, least_bytes: int) -> BodySocket | None:
+        """The socket to read the rest of the body from, if that is at least so much and the server offers it.
+
+        Close it before anything else is read, and count in `body_bytes` what was.
+        """
+        left = (self.declared_bytes() or 0) - self.body_bytes
+        offered = self.scope.get("extensions", {}).get(BODY_SOCKET)
+        if self.complete or left < least_bytes or offered is None:
+            return None
+        found: BodySocket | None = offered(left)
+        return found
 
     async def disconnected(self) -> None:
         """Returns when the client has gone away; the body must have been read, or be none."""
@@ -113,6 +147,11 @@ class Exchange:
                     pass
         except (TimeoutError, ServiceError):
             pass  # whatever ends it: the connection closes now
+
+
+def silent(idle_timeout_s: float) -> ServiceError:
+    """The error of a client that stopped sending."""
+    return ServiceError(Code.TIMEOUT, f"nothing came for {idle_timeout_s:g} seconds, the request is given up")
 
 
 def body_too_large(max_bytes: int) -> ServiceError:

@@ -60,6 +60,13 @@ class FileForm:
                 self._fields[self._field] += event.data
         elif type(event) is PartBegin:
             await self._begin_part(event)
+        else:
+            self._in_file = False
+
+    @property
+    def upload(self) -> Upload | None:
+        """The upload whose bytes come now; None outside the file's part."""
+        return self._upload if self._in_file else None
 
     def field(self, name: str) -> str | None:
         """The UUID in that field; None if it was not sent. Raises BAD_REQUEST."""

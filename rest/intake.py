@@ -13,7 +13,8 @@ from urllib.parse import unquote_to_bytes
 from rest.digests import sha256_of
 from rest.exchanges import Exchange, body_too_large
 from rest.forms import FileForm, FormRules, uuid_of
-from rest.multipart import DEFAULT_LIMITS, MultipartReader, boundary_of
+from rest.multipart import DEFAULT_LIMITS, Event, MultipartReader, PartData, boundary_of
+from rest.pouring import pour
 from schemas import Code, Record, ServiceError
 from storage import BeginUpload, Upload
 
@@ -53,6 +54,9 @@ async def receive_form(exchange: Exchange, begin: BeginUpload, max_file_bytes: i
                 digest.update(data)
             for event in reader.feed(data):
                 await form.take(event)
+            if form.upload is not None and not announced:
+                for event in await pour(exchange, form.upload, reader.feed, idle_timeout_s):
+                    await form.take(event)
         reader.close()
         return await form.commit(_expected(announced - {digest.digest()}, form.file_digest))
 
@@ -69,7 +73,13 @@ async def receive_file(exchange: Exchange, begin: BeginUpload, idle_timeout_s: f
     async with begin(filename, exchange.declared_bytes()) as upload:
         while (data := await exchange.read(sys.maxsize, idle_timeout_s)) is not None:
             await upload.write(data)
+            await pour(exchange, upload, _all, idle_timeout_s)
         return await upload.commit(conversation_id=conversation, ticket_id=ticket, digests=digests)
+
+
+def _all(buffer: bytearray, count: int) -> list[Event]:
+    """A body that is nothing but the file."""
+    return [PartData(memoryview(buffer)[:count])]
 
 
 def _least_file_bytes(exchange: Exchange, max_body_bytes: int) -> int | None:

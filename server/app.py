@@ -131,7 +131,7 @@ class App:
 
         whole = scope.get("extensions", {}).get(WHOLE_ANSWER)
         if whole is not None:
-            scope["extensions"] = {WHOLE_ANSWER: observe_whole}
+            scope["extensions"] = {**scope["extensions"], WHOLE_ANSWER: observe_whole}
         try:
             await self._rest(scope, receive, observe)
         finally:

@@ -24,10 +24,10 @@ from uvicorn.supervisors import Multiprocess
 import storage
 from schemas import ServiceError
 from server.app import App, create_app
+from server.body_socket import BodyProtocol
 from server.log import LOG_CONFIG, log_event
 from server.migration import StartError, ensure_schema
 from server.plugins import load_routers
-from server.protocol import LimitedProtocol
 from server.settings import Settings, SettingsError, with_port
 
 # Longer than the 60 s for which nginx keeps an idle connection to its upstream: the proxy closes first, and no request
@@ -109,7 +109,7 @@ def uvicorn_config(settings: Settings, create: Callable[[], App]) -> uvicorn.Con
         interface="asgi3",
         lifespan="on",
         loop="uvloop",
-        http=LimitedProtocol,
+        http=BodyProtocol,
         ws="none",
         workers=workers,
         log_config=LOG_CONFIG,

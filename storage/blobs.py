@@ -3,8 +3,10 @@
 Keys are `/`-separated segments of `[A-Za-z0-9._-]`, made by this program, never by a client.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol, TypeVar
+
+T = TypeVar("T")
 
 
 class BlobInfo(NamedTuple):
@@ -20,6 +22,16 @@ class BlobWriter(Protocol):
 
     async def write(self, data: bytes | memoryview) -> None:
         """Take the next bytes, which must never change afterwards. Raises SERVICE_UNAVAILABLE when they cannot be kept."""
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns, which runs in a worker thread after what was written before, and may call `append` there.
+
+        Raises what `work` does, and SERVICE_UNAVAILABLE.
+        """
+        ...
+
+    def append(self, data: bytes | memoryview) -> None:
+        """As `write`, from within `run`: blocks, and is done with the data when it returns."""
 
     async def commit(self) -> bytes:
         """Make the blob durable and visible; gives its SHA-256, 32 bytes."""

@@ -9,7 +9,7 @@ exists, so a crash leaves at most bytes without a row, which `sweep` removes.
 
 from collections.abc import Callable, Collection
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 from schemas import Code, Principal, Reason, Record, ServiceError
 from storage.blobs import Blobs
@@ -19,6 +19,8 @@ from storage.contents import HEAD_BYTES, describe, is_text
 from storage.filenames import extension_of
 from storage.ids import fresh_id
 from storage.policy import FileType, refused
+
+T = TypeVar("T")
 
 
 def too_large(filename: str, max_bytes: int) -> ServiceError:
@@ -52,6 +54,19 @@ class Upload:
         INVALID_ATTACHMENT_TYPE when the content does not agree with the name, SERVICE_UNAVAILABLE when it cannot be kept.
         """
         piece = bytes(data) if isinstance(data, bytearray) else data
+        self._check(piece)
+        await self._blob.write(piece)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns, which runs in a worker thread of the storage and may call `append` there."""
+        return await self._blob.run(work)
+
+    def append(self, data: bytes | memoryview) -> None:
+        """As `write`, from within `run`, and done with the data when it returns."""
+        self._check(data)
+        self._blob.append(data)
+
+    def _check(self, piece: bytes | memoryview) -> None:
         self.size += len(piece)
         if self.size > self._type.max_bytes:
             raise too_large(self._filename, self._type.max_bytes)
@@ -61,7 +76,6 @@ class Upload:
                 self._sniff()
         if self._type.text and not is_text(bytes(piece)):
             raise refused(f'"{self._filename}" claims to be text, but holds bytes that no text has (save it as UTF-8)')
-        await self._blob.write(piece)
 
     def _sniff(self) -> None:
         self._sniffed = True

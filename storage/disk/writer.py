@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from storage.disk.folder import PARTIAL, Folder, failed, fsync
 
@@ -11,6 +13,8 @@ from storage.disk.folder import PARTIAL, Folder, failed, fsync
 # that an upload in flight holds two such reads, one of them being written.
 CHUNK = 128 * 1024
 _IOV_MAX = 512  # pieces in one writev(2); the least that systems allow is 1024 on Linux and macOS
+
+T = TypeVar("T")
 
 
 class DiskWriter:
@@ -25,7 +29,7 @@ class DiskWriter:
         self._descriptor = -1
         self._pieces: list[bytes | memoryview] = []
         self._held = 0
-        self._work: asyncio.Future[None] | None = None
+        self._work: asyncio.Future[Any] | None = None
 
     async def write(self, data: bytes | memoryview) -> None:
         """Hold the bytes; a worker thread writes each `CHUNK` of them, or `_IOV_MAX` pieces, while the next come in."""
@@ -35,6 +39,28 @@ class DiskWriter:
             await self._settle()
             self._work = self._folder.run(self._append, self._pieces)
             self._pieces, self._held = [], 0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """What `work` returns, from a worker thread, after what was written before."""
+        await self._settle()
+        pieces, self._pieces, self._held = self._pieces, [], 0
+
+        def begin() -> T:
+            if pieces:
+                self._append(pieces)
+            return work()
+
+        future = self._folder.run(begin)
+        self._work = future
+        await self._settle()
+        return future.result()
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Hash and write the bytes, from within `run`. Raises SERVICE_UNAVAILABLE."""
+        try:
+            self._append([data])
+        except OSError as error:
+            raise failed(error) from error
 
     async def commit(self) -> bytes:
         """Write the rest, then rule 1 of the package, in one hop."""
@@ -48,7 +74,7 @@ class DiskWriter:
         if self._work is not None:  # else nothing was written yet
             self._work.add_done_callback(self._remove_after)
 
-    def _remove_after(self, work: asyncio.Future[None]) -> None:
+    def _remove_after(self, work: asyncio.Future[Any]) -> None:
         work.exception()  # it was raised to the caller, unless that was cancelled meanwhile: then nobody asks for it
         with contextlib.suppress(RuntimeError):  # the store was closed: sweep removes it
             self._folder.run(self._remove)

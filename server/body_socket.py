@@ -1,0 +1,151 @@
+"""uvicorn's HTTP protocol with a way for the application to read a large body from the socket itself.
+
+A body that comes through the protocol is copied by uvloop and by httptools and makes an object a read, on the event loop; a
+large file then goes to a worker thread piece by piece. Here the thread that hashes and writes a file reads it too, into one
+buffer of its own. The protocol stops reading meanwhile and starts again with a new parser behind the body.
+"""
+
+import asyncio
+import contextlib
+import functools
+import socket
+import threading
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from rest import BODY_SOCKET, BodySocket
+from schemas import ClientDisconnected
+from server.protocol import LimitedProtocol
+
+_WAKE_BYTES = 128 * 1024
+
+
+class BodyProtocol(LimitedProtocol):
+    """One connection; `uvicorn.Config(http=BodyProtocol)`."""
+
+    # Bytes of the body that are still to come, once the application has asked for the socket; the parser sees none of them.
+    _body_left = 0
+
+    def on_headers_complete(self) -> None:
+        """Let uvicorn begin the request, and offer the application to read the body itself."""
+        super().on_headers_complete()
+        if self.scope["method"] == "POST" and self.scheme == "http":
+            self.scope["extensions"][BODY_SOCKET] = functools.partial(self._open_body, self.cycle)  # type: ignore[assignment]  # ASGI: a dict
+
+    def _open_body(self, cycle: RequestResponseCycle, left: int) -> BodySocket | None:
+        """The socket to read the last `left` bytes of the body from; None if they have come already or cannot be read so."""
+        held = bytes(cycle.body)
+        if cycle is not self.cycle or not cycle.more_body or len(held) >= left or self.transport.is_closing():
+            return None
+        self.flow.pause_reading()
+        cycle.body = bytearray()
+        cycle.message_event.clear()
+        self._body_left = left - len(held)
+        # A descriptor of its own: the event loop must not be asked to watch the one that the transport has.
+        duplicate = socket.socket(fileno=socket.dup(self.transport.get_extra_info("socket").fileno()))
+        duplicate.setblocking(False)
+        return _Body(self, held, duplicate)
+
+    def data_received(self, data: bytes) -> None:
+        """As the protocol does, but what is left of a body that was read from the socket passes the parser by."""
+        if self._body_left:
+            body, data = data[: self._body_left], data[self._body_left :]
+            self.hand_back(body, self._body_left - len(body))
+            if not data:
+                return
+        super().data_received(data)
+
+    def hand_back(self, held: bytes, left: int) -> None:
+        """Go on with a body of which `held` has come and `left` bytes have not; behind its last byte the parser begins anew."""
+        if held:
+            self.on_body(held)
+        self._body_left = left
+        if left == 0 and self.cycle.more_body:
+            self.parser = httptools.HttpRequestParser(self)
+            self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
+
+    @property
+    def body_left(self) -> int:
+        """How many bytes of the body are still to come."""
+        return self._body_left
+
+
+class _Body:
+    """See `rest.BodySocket`. `read_into` runs in a worker thread, everything else on the event loop."""
+
+    def __init__(self, protocol: BodyProtocol, held: bytes, duplicate: socket.socket) -> None:
+        self._protocol = protocol
+        self._held = held  # had come before
+        self._socket = duplicate
+        # A read must not meet a descriptor that was closed meanwhile, by a caller that was cancelled, and given to another.
+        self._open = threading.Lock()
+        self._closed = False
+        self.left = len(held) + protocol.body_left
+
+    def read_into(self, buffer: bytearray) -> int:
+        """Read what has come into the buffer; 0 if nothing has. Raises ClientDisconnected."""
+        with self._open:
+            if self._closed:
+                raise ClientDisconnected
+            if self.left == 0:
+                return 0
+            count = self._take_held(buffer) if self._held else self._receive(buffer)
+            self.left -= count
+            return count
+
+    def _take_held(self, buffer: bytearray) -> int:
+        count = min(len(buffer), len(self._held))
+        buffer[:count] = self._held[:count]
+        self._held = self._held[count:]
+        return count
+
+    def _receive(self, buffer: bytearray) -> int:
+        try:
+            count = self._socket.recv_into(buffer, min(len(buffer), self.left))
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise ClientDisconnected from error
+        if count == 0:
+            raise ClientDisconnected
+        return count
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Wait until there is something to read, or the end; False if nothing came for that long."""
+        loop = self._protocol.loop
+        come: asyncio.Future[None] = loop.create_future()
+        # Not for every segment: a hop to the thread is worth it for many. A client that is slower than that is read from
+        # when the time is over.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, min(self.left, _WAKE_BYTES))
+        loop.add_reader(self._socket, _wake, come)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await come
+        except TimeoutError:
+            return self._has_bytes()
+        finally:
+            loop.remove_reader(self._socket)
+        return True
+
+    def _has_bytes(self) -> bool:
+        try:
+            return bool(self._socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
+    def close(self) -> None:
+        """Hand the socket back."""
+        with self._open:
+            self._closed = True
+            self._protocol.hand_back(self._held, self.left - len(self._held))
+            with contextlib.suppress(OSError):  # the connection may be gone
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+            self._socket.close()
+
+
+def _wake(come: asyncio.Future[None]) -> None:
+    if not come.done():
+        come.set_result(None)
