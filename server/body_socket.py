@@ -72,6 +72,12 @@ class BodyProtocol(LimitedProtocol):
         """How many bytes of the body are still to come."""
         return self._body_left
 
+    def end(self) -> None:
+        """The client is gone, which the event loop does not see while it does not read."""
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        self.transport.close()
+
 
 class _Body:
     """See `rest.BodySocket`. `read_into` runs in a worker thread, everything else on the event loop."""
@@ -83,6 +89,7 @@ class _Body:
         # A read must not meet a descriptor that was closed meanwhile, by a caller that was cancelled, and given to another.
         self._open = threading.Lock()
         self._closed = False
+        self._gone = False  # the client is
         self.left = len(held) + protocol.body_left
 
     def read_into(self, buffer: bytearray) -> int:
@@ -92,7 +99,11 @@ class _Body:
                 raise ClientDisconnected
             if self.left == 0:
                 return 0
-            count = self._take_held(buffer) if self._held else self._receive(buffer)
+            try:
+                count = self._take_held(buffer) if self._held else self._receive(buffer)
+            except ClientDisconnected:
+                self._gone = True
+                raise
             self.left -= count
             return count
 
@@ -140,7 +151,10 @@ class _Body:
         """Hand the socket back."""
         with self._open:
             self._closed = True
-            self._protocol.hand_back(self._held, self.left - len(self._held))
+            if self._gone:
+                self._protocol.end()
+            else:
+                self._protocol.hand_back(self._held, self.left - len(self._held))
             with contextlib.suppress(OSError):  # the connection may be gone
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
             self._socket.close()

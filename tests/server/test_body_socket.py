@@ -1,0 +1,224 @@
+"""Large bodies that the application reads from the socket: the protocol by itself, and uploads to a real server."""
+
+import asyncio
+import hashlib
+import random
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from rest import BODY_SOCKET
+from server.body_socket import BodyProtocol
+from tests.rest.live import BOUNDARY, Answer, form, part, read_answer
+from tests.server.test_protocol import serving
+from tests.server.uploads import FORM, IDLE_TIMEOUT_S, MAX_FILE_BYTES, OCTETS, Site, name_header
+
+BODY = random.Random(1).randbytes(1_500_000)
+
+
+async def read_some(scope: Any, receive: Any, send: Any) -> None:
+    """Read the first message, then `x-take` bytes from the socket, then the rest as usual; answer how much came which way."""
+    headers = dict(scope["headers"])
+    message = await receive()
+    taken = [message["body"]]
+    source = scope["extensions"][BODY_SOCKET](int(headers[b"content-length"]) - len(message["body"]))
+    wanted = int(headers[b"x-take"])
+    poured = 0
+    if source is not None:
+        begun, buffer = source.left, bytearray(65_536)
+        while source.left and begun - source.left < wanted:
+            count = await asyncio.to_thread(source.read_into, buffer)
+            taken.append(bytes(buffer[:count]))
+            if not count:
+                assert await source.wait(5)
+        poured = begun - source.left
+        source.close()
+    while message["more_body"]:
+        message = await receive()
+        taken.append(message["body"])
+    body = f"{hashlib.sha256(b''.join(taken)).hexdigest()} {poured}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.parametrize("take", [0, 1, 700_000, len(BODY)])
+@pytest.mark.parametrize("pieces", [1, 7, 400])
+def test_the_socket_and_the_messages_give_each_byte_once(take: int, pieces: int) -> None:
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nX-Take: %d\r\nContent-Length: %d\r\n\r\n" % (take, len(BODY))
+    size = -(-len(head + BODY) // pieces)
+
+    async def main() -> list[list[bytes]]:
+        async with serving(BodyProtocol, read_some) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            answers = []
+            # Twice on a connection, the second head in one write with the end of the first body.
+            data = (head + BODY) * 2
+            for start in range(0, len(data), size):
+                writer.write(data[start : start + size])
+                await writer.drain()
+                if pieces > 7:
+                    await asyncio.sleep(0)
+            for _ in range(2):
+                head_lines = await reader.readuntil(b"\r\n\r\n")
+                length = int(head_lines.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                answers.append((await reader.readexactly(length)).split())
+            writer.close()
+            await writer.wait_closed()
+            return answers
+
+    answers = asyncio.run(main())
+    assert [digest for digest, _ in answers] == [hashlib.sha256(BODY).hexdigest().encode()] * 2
+    # With the socket asked for all, some of it must have come that way: else this tests nothing.
+    assert take == 0 or all(int(poured) > 0 for _, poured in answers)
+
+
+def send_slowly(connection: socket.socket, data: bytes, size: int, pause_s: float = 0.0) -> None:
+    """Send the data in pieces; a server that has closed meanwhile is no error."""
+    try:
+        for start in range(0, len(data), size):
+            connection.sendall(data[start : start + size])
+            time.sleep(pause_s)
+    except OSError:
+        pass
+
+
+def upload(site: Site, body: bytes, size: int, *headers: str, pause_s: float = 0.0) -> Answer:
+    """The answer to a form or a file that comes in pieces, read while it is sent."""
+    with site.connect() as connection:
+        connection.sendall(site.head(*headers, f"Content-Length: {len(body)}", path=path_for(headers)))
+        sender = threading.Thread(target=send_slowly, args=(connection, body, size, pause_s))
+        sender.start()
+        answer = read_answer(connection, "POST")
+        sender.join()
+        return answer
+
+
+def path_for(headers: tuple[str, ...]) -> str:
+    return "/api/trpc/attachments.upload" if OCTETS in headers else "/api/upload"
+
+
+def pdf(size: int, seed: int = 0) -> bytes:
+    return b"%PDF-1.7\n" + random.Random(seed).randbytes(size - 9)
+
+
+NEAR = b"\r\n--" + BOUNDARY.encode()
+
+
+@pytest.mark.parametrize(
+    ("size", "piece"), [(262_144 * 3 - 1, 61_000), (262_144 * 4, 2_000_000), (1_000_003, 100_000), (MAX_FILE_BYTES, 2_000_000)]
+)
+def test_large_files_are_kept_byte_for_byte(site: Site, size: int, piece: int) -> None:
+    content = pdf(size, seed=size)
+    as_form = upload(site, form(part(content, "a.pdf")), piece, FORM).json()["id"]
+    as_body = upload(site, content, piece, OCTETS, name_header("a.pdf")).json()["result"]["data"]["json"]["id"]
+    for id in (as_form, as_body):
+        assert hashlib.sha256(site.download(id)).digest() == hashlib.sha256(content).digest()
+
+
+def test_what_looks_like_the_boundary_is_content(site: Site) -> None:
+    rng = random.Random(2)
+    near = [NEAR[: rng.randrange(1, len(NEAR))] + b"x" for _ in range(3000)] + [NEAR + b"x", NEAR + b"-x", NEAR + b"\rx"] * 300
+    rng.shuffle(near)
+    content = b"%PDF-1.7\n" + b"".join(piece + rng.randbytes(rng.randrange(900)) for piece in near)
+    content = content[:MAX_FILE_BYTES]
+    answer = upload(site, form(part(content, "a.pdf")), 10_007, FORM)
+    assert answer.status == 200, answer
+    assert site.download(answer.json()["id"]) == content
+
+
+def test_fields_behind_a_large_file_count(site: Site) -> None:
+    conversation = "0190f000-0000-7000-8000-00000000000a"
+    body = form(part(pdf(1_200_000), "a.pdf"), part(conversation.encode(), name="conversationId"), part(b"y" * 4000, name="z"))
+    answer = upload(site, body, 50_000, FORM)
+    assert answer.status == 200, answer
+    assert site.row(answer.json()["id"])["conversation_id"] == conversation
+
+
+def test_the_connection_goes_on_behind_a_large_file(site: Site) -> None:
+    body = form(part(pdf(1_200_000), "a.pdf"))
+    head = site.head(FORM, f"Content-Length: {len(body)}", path="/api/upload")
+    health = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    last = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with site.connect() as connection:
+        sender = threading.Thread(target=connection.sendall, args=((head + body + health) * 3 + last,))
+        sender.start()
+        received = b""
+        while data := connection.recv(65_536):
+            received += data
+        sender.join()
+    assert received.count(b"HTTP/1.1 200 OK\r\n") == 7, received
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param(form(part(b"a" * 1_000_000 + b"\0" + b"a" * 900_000, "a.txt")), 415, id="not text"),
+        pytest.param(form(part(pdf(MAX_FILE_BYTES + 1), "a.pdf")), 413, id="one byte too much"),
+        pytest.param(form(part(pdf(800_000), "a.pdf"), part(pdf(800_000), "b.pdf")), 400, id="two files"),
+        pytest.param(form(part(pdf(1_900_000), "a.pdf"))[:-8] + b"xxxxxxxx", 400, id="no end"),
+    ],
+)
+def test_a_refusal_in_the_middle_reaches_the_client(site: Site, body: bytes, status: int) -> None:
+    before = site.state()
+    assert upload(site, body, 100_000, FORM).status == status
+    site.assert_unchanged(before)
+
+
+def test_a_client_that_goes_away_leaves_nothing(site: Site) -> None:
+    before = site.state()
+    body = form(part(pdf(1_900_000), "a.pdf"))
+    for cut in (700_000, 1_500_000):
+        with site.connect() as connection:
+            connection.sendall(site.head(FORM, f"Content-Length: {len(body)}", path="/api/upload") + body[:cut])
+            time.sleep(0.1)
+    site.assert_unchanged(before)
+
+
+def test_a_client_that_stops_is_told_so(site: Site) -> None:
+    before = site.state()
+    body = form(part(pdf(1_900_000), "a.pdf"))
+    with site.connect() as connection:
+        connection.sendall(site.head(FORM, f"Content-Length: {len(body)}", path="/api/upload") + body[:900_000])
+        assert read_answer(connection, "POST").status == 408
+    site.assert_unchanged(before)
+
+
+def test_a_slow_client_is_waited_for(site: Site) -> None:
+    """Fewer bytes than wake the server, over more than the idle time."""
+    body = form(part(pdf(720_000), "a.pdf"))
+    with site.connect() as connection:
+        connection.sendall(site.head(FORM, f"Content-Length: {len(body)}", path="/api/upload") + body[:700_000])
+        sender = threading.Thread(target=send_slowly, args=(connection, body[700_000:], 4000, IDLE_TIMEOUT_S / 3))
+        sender.start()
+        assert read_answer(connection, "POST").status == 200
+        sender.join()
+
+
+def test_a_client_that_asks_first_is_told_to_go_on(site: Site) -> None:
+    body = form(part(pdf(1_200_000), "a.pdf"))
+    with site.connect() as connection:
+        connection.sendall(site.head(FORM, "Expect: 100-continue", f"Content-Length: {len(body)}", path="/api/upload"))
+        assert connection.recv(100) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        connection.sendall(body)
+        assert read_answer(connection, "POST").status == 200
+
+
+def test_many_at_once_do_not_mix(site: Site) -> None:
+    contents = [pdf(900_000 + n, seed=n) for n in range(12)]
+    answers: list[Answer | None] = [None] * len(contents)
+
+    def send(n: int) -> None:
+        answers[n] = upload(site, form(part(contents[n], "a.pdf")), 40_000 + n, FORM)
+
+    threads = [threading.Thread(target=send, args=(n,)) for n in range(len(contents))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for answer, content in zip(answers, contents, strict=True):
+        assert answer is not None
+        assert answer.status == 200
+        assert site.download(answer.json()["id"]) == content
