@@ -19,6 +19,7 @@ class BodyFile(FileInput):
         self._exchange = exchange
         self._max_file_bytes = max_file_bytes
         self._idle_timeout_s = idle_timeout_s
+        self._asked = False
 
     @property
     def unread(self) -> bool:
@@ -31,6 +32,9 @@ class BodyFile(FileInput):
 
     async def store(self, begin: BeginUpload) -> Record:
         """Read the body into the upload that `begin` makes, and commit it; see `FileInput`."""
+        if self._asked:
+            raise RuntimeError("a procedure stored its file twice: the body is read only once")
+        self._asked = True
         if self._media_type == FORM_DATA:
             return await receive_form(self._exchange, begin, self._max_file_bytes, self._idle_timeout_s)
         return await receive_file(self._exchange, begin, self._idle_timeout_s)

@@ -104,12 +104,8 @@ class TrpcEndpoint:
         headers = [_CONTENT_TYPE, _VARY, (b"x-request-id", request_id.encode())]
         if answer.allow:
             headers.append((b"allow", answer.allow))
-        if answer.unread:
-            await exchange.reply(Reply(answer.status, headers, answer.body))
-            return
-        headers.append((b"content-length", str(len(answer.body)).encode()))
-        await exchange.start(answer.status, headers)
-        await exchange.send(answer.body, more=False)
+        exchange.complete = not answer.unread
+        await exchange.reply(Reply(answer.status, headers, answer.body))
 
     def _record(self, method: str, answer: Answer, started: float, request_id: str) -> None:
         if self._log is not None:
