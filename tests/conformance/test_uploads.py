@@ -105,6 +105,37 @@ def test_every_binary_input_is_kept(uploader: Uploader, kind: str) -> None:
     assert uploader.server.download(value["id"]) == PNG
 
 
+TYPED = """\
+import { createTRPCClient, httpLink } from "@trpc/client";
+import superjson from "superjson";
+import type { AppRouter } from "./router";
+
+export async function upload(form: FormData) {
+  const client = createTRPCClient<AppRouter>({ links: [httpLink({ url: "/api/trpc", transformer: superjson })] });
+  const attachment = await client.attachments.upload.mutate(new File(["x"], "a.txt"));
+  const known: [string, number, string | null] = [attachment.filename, attachment.size, attachment.conversation_id];
+  for (const input of [form, new Blob(["x"]), new Uint8Array(1)]) await client.attachments.upload.mutate(input);
+  // @ts-expect-error (an object is no file)
+  await client.attachments.upload.mutate({ filename: "a.txt" });
+  // @ts-expect-error (an attachment has no such member)
+  return [known, attachment.nothing];
+}
+"""
+
+
+def test_input_and_answer_have_their_types(uploader: Uploader, tmp_path: Path) -> None:
+    (tmp_path / "upload.ts").write_text(TYPED)
+    (tmp_path / "router.ts").write_text(uploader.site.run("types"))
+    (tmp_path / "node_modules").mkdir()
+    (tmp_path / "node_modules" / "@trpc").symlink_to(CLIENTS / "v11" / "node_modules" / "@trpc")
+    (tmp_path / "node_modules" / "superjson").symlink_to(CLIENTS / "node_modules" / "superjson")
+    (compiler,) = CLIENTS.rglob("node_modules/typescript/bin/tsc")
+    options = "--noEmit --strict --skipLibCheck --target es2022 --module esnext --moduleResolution bundler --lib es2022,dom"
+    command = [*node_command(), str(compiler), *options.split(), "upload.ts"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
 @pytest.mark.parametrize(
     ("kind", "content", "filename", "code", "status", "reason"),
     [

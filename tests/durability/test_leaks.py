@@ -87,6 +87,18 @@ def upload(sent: int, *headers: str) -> Callable[[Attachd, str], bytes]:
     return data
 
 
+def upload_by_procedure(sent: int, *headers: str) -> Callable[[Attachd, str], bytes]:
+    """As `upload`, of the file itself as the input of a procedure."""
+
+    def data(server: Attachd, _: str) -> bytes:
+        length = headers or (f"content-length: {len(CONTENT)}",)
+        named = ("content-type: application/octet-stream", "x-attachd-filename: a.txt")
+        head = request(server, "POST /api/trpc/attachments.upload", *named, *length)
+        return head + (b"%x\r\n" % len(CONTENT) if headers else b"") + CONTENT[:sent]
+
+    return data
+
+
 def download(server: Attachd, url: str) -> bytes:
     return request(server, f"GET {url}")
 
@@ -101,6 +113,9 @@ def download(server: Attachd, url: str) -> bytes:
         pytest.param(upload(2_000_000), 0, id="upload-much"),
         pytest.param(upload(len(HEAD + CONTENT)), 0, id="upload-all-but-the-last-boundary"),
         pytest.param(upload(2_000_000, "transfer-encoding: chunked"), 0, id="upload-chunked"),
+        pytest.param(upload_by_procedure(0), 0, id="procedure-head-only"),
+        pytest.param(upload_by_procedure(2_000_000), 0, id="procedure-much"),
+        pytest.param(upload_by_procedure(2_000_000, "transfer-encoding: chunked"), 0, id="procedure-chunked"),
         pytest.param(download, 0, id="download-unread"),
         pytest.param(download, 1000, id="download-begun"),
     ],
