@@ -27,8 +27,8 @@ from schemas import ServiceError
 from server.credentials import Authenticator
 from server.log import RequestLog
 from server.settings import Settings
-from server.state import BEGIN_SHUTDOWN
-from server.transports import Calls, Limits, StreamLimits, Subscriptions, TrpcEndpoint
+from server.state import BEGIN_SHUTDOWN, UPGRADES
+from server.transports import Calls, Limits, StreamLimits, Subscriptions, TrpcEndpoint, WebSocketEndpoint
 from server.trpc.requests import Rules
 from storage import Options, Store, api_a, open_store
 from storage.policy import MEBIBYTE
@@ -76,6 +76,7 @@ class App:
         prefix = secrets.token_hex(6)
         self._next_request_id = (f"{prefix}-{number:x}" for number in itertools.count(1)).__next__
         self._store: Store | None = None
+        self._sockets: WebSocketEndpoint | None = None
         # What each transport does when the process begins to stop.
         self._endings: list[Callable[[], None]] = []
         self._trpc: ASGIApp = _starting
@@ -154,8 +155,12 @@ class App:
         except ServiceError as error:
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return
+        if "state" in scope:
+            scope["state"][UPGRADES] = self._sockets
         await send({"type": "lifespan.startup.complete"})
         await receive()
+        if self._sockets is not None:
+            await self._sockets.aclose()
         if self._store is not None:
             await self._store.aclose()
         if self._log is not None:
@@ -188,7 +193,8 @@ class App:
             max_subscriptions=stream.max_subscriptions,
         )
         subscriptions = Subscriptions(self._procedures, calls, limits, self._log)
-        self._endings.append(subscriptions.close)
+        self._sockets = WebSocketEndpoint(TRPC_PREFIX, calls, settings, self._log, self._next_request_id)
+        self._endings += [subscriptions.close, self._sockets.begin_shutdown]
         self._trpc = TrpcEndpoint(
             TRPC_PREFIX,
             calls,

@@ -10,11 +10,12 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from rest import WHOLE_ANSWER
 from server.body_stream import BODY_STREAM, BodyStream
-from server.state import BEGIN_SHUTDOWN
+from server.state import BEGIN_SHUTDOWN, UPGRADES, Upgrade, Upgrades
 
 # Request line and headers together. Node refuses at 16 KiB, nginx at 8 KiB a header; a GET batch of 100 calls needs 10 KiB.
 MAX_HEAD_BYTES: Final = 65_536
@@ -82,6 +83,36 @@ class LimitedProtocol(HttpToolsProtocol):
         if begin_shutdown is not None:
             begin_shutdown()
         super().shutdown()
+
+    def _should_upgrade(self) -> bool:
+        upgrades: Upgrades | None = self.app_state.get(UPGRADES)
+        return (
+            upgrades is not None
+            and self.parser.get_method() == b"GET"
+            and self.parser.get_http_version() == "1.1"
+            and httptools.parse_url(self.url).path in upgrades.paths
+            and self._get_upgrade() == b"websocket"
+        )
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection over. A client waits for the answer before it sends more (RFC 6455, 4.1): nothing is lost."""
+        self._refused = True
+        self._stop_timer()
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+            self.timeout_keep_alive_task = None
+        cycle = self._cycle()
+        if cycle is not None and not cycle.response_complete:  # its answer would be taken for the one to this request
+            self.transport.close()
+            return
+        upgrade = Upgrade(
+            transport=self.transport,
+            query=httptools.parse_url(self.url).query or b"",
+            headers=dict(self.headers),
+            connections=self.connections,
+        )
+        self.connections.discard(self)
+        self.app_state[UPGRADES].upgrade(upgrade)
 
     def _in_body(self) -> bool:
         cycle = self._cycle()

@@ -42,6 +42,41 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
     development: bool = False
 
 
+class WebSocketSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[websocket]`: what one WebSocket may ask of the server, and how many there may be."""
+
+    max_connections: Annotated[int, Meta(ge=1, le=1_000_000, description="Open WebSockets in each worker process.")] = 2000
+    max_message_bytes: Annotated[
+        int,
+        Meta(ge=1024, le=2**28, description="Bytes of a message; as many may stay allocated for each open WebSocket, doubled."),
+    ] = 262_144
+    max_messages_per_second: Annotated[
+        int,
+        Meta(ge=1, le=10_000_000, description="Messages and calls in a second that a WebSocket may send before it is closed."),
+    ] = 1000
+    max_subscriptions: Annotated[int, Meta(ge=1, le=100_000, description="Subscriptions at once in a WebSocket.")] = 1000
+    max_calls: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=100_000,
+            description="Queries and mutations at once in a WebSocket before no more of it is read for a while.",
+        ),
+    ] = 100
+    connection_params_seconds: Annotated[
+        float, Meta(gt=0, le=3600, description="Seconds to wait for the `connectionParams` that a client announced.")
+    ] = 10.0
+    ping_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="Seconds of quiet after which a client is sent `PING`; 0 for never.")
+    ] = 30.0
+    pong_wait_seconds: Annotated[
+        float, Meta(gt=0, le=3600, description="Seconds after a `PING` within which a client must send something.")
+    ] = 5.0
+    reconnect_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="Seconds that clients get to connect elsewhere when the server stops.")
+    ] = 1.0
+
+
 class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[database]`: where the rows are."""
 
@@ -112,6 +147,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, checked; made by `load_settings`."""
 
     server: ServerSettings = ServerSettings()
+    websocket: WebSocketSettings = WebSocketSettings()
     database: DatabaseSettings = DatabaseSettings()
     upload: UploadSettings = UploadSettings()
     auth: AuthSettings = AuthSettings()

@@ -1,4 +1,4 @@
-"""The ways in which calls of procedures come and answers go: HTTP with JSON, and what streams beside it.
+"""The ways in which calls of procedures come and answers go: HTTP with JSON, and what streams beside it, and WebSocket.
 
 They move bytes between the socket and the pure core in `server/trpc/`; what runs the procedures is shared: `calls.py`.
 """
@@ -6,5 +6,6 @@ They move bytes between the socket and the pure core in `server/trpc/`; what run
 from server.transports.calls import Calls
 from server.transports.http import Limits, TrpcEndpoint
 from server.transports.sse import StreamLimits, Subscriptions
+from server.transports.websocket import WebSocketEndpoint
 
-__all__ = ["Calls", "Limits", "StreamLimits", "Subscriptions", "TrpcEndpoint"]
+__all__ = ["Calls", "Limits", "StreamLimits", "Subscriptions", "TrpcEndpoint", "WebSocketEndpoint"]
