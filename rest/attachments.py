@@ -38,6 +38,7 @@ class UploadHandler:
     def __init__(self, attachments: Attachments, authenticate: Authenticate, idle_timeout_s: float) -> None:
         self._attachments = attachments
         self._authenticate = authenticate
+        self._max_bytes = attachments.policy.max_bytes
         self._idle_timeout_s = idle_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -54,7 +55,7 @@ class UploadHandler:
         def begin(filename: str, least_bytes: int | None) -> Upload:
             return attachments.upload(principal, filename, attachments.policy, least_bytes)
 
-        record = await receive_form(exchange, begin, attachments.policy.max_bytes, self._idle_timeout_s)
+        record = await receive_form(exchange, begin, self._max_bytes, self._idle_timeout_s)
         await exchange.reply(_uploaded(record))
 
 

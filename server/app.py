@@ -81,6 +81,7 @@ class App:
         self._endings: list[Callable[[], None]] = []
         self._trpc: ASGIApp = _starting
         self._rest: ASGIApp = _starting
+        self._fixed: dict[str, ASGIApp] = {}  # the routes without parameters, which need no search
         self._cors: ASGIApp | None = None
         if settings.server.allowed_origins:
             self._cors = CORSMiddleware(
@@ -134,7 +135,7 @@ class App:
         if whole is not None:
             scope["extensions"] = {**scope["extensions"], WHOLE_ANSWER: observe_whole}
         try:
-            await self._rest(scope, receive, observe)
+            await self._fixed.get(scope["path"], self._rest)(scope, receive, observe)
         finally:
             if self._log is not None:
                 route = scope["route"].path if "route" in scope else scope["path"]
@@ -216,6 +217,7 @@ class App:
             ),
             *health_routes(store.check, READY_TIMEOUT_S),
         ]
+        self._fixed = {route.path: route.app for route in routes if not route.param_convertors}
         self._rest = Router(routes, redirect_slashes=False, default=not_found)
 
 

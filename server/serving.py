@@ -5,6 +5,7 @@ All that can fail because of the machine or the settings fails here, before uvic
 
 import asyncio
 import functools
+import gc
 import logging
 import multiprocessing
 import os
@@ -34,6 +35,7 @@ from server.settings import Settings, SettingsError, with_port
 # meets a connection that is being closed.
 KEEP_ALIVE_S = 75
 BACKLOG = 2048
+GC_THRESHOLD = 20_000  # container objects more made than freed, after which the collector looks at the new ones
 
 
 async def open_store(settings: Settings) -> storage.Store:
@@ -134,10 +136,16 @@ def _create_app(settings: Settings) -> App:
     if supervisor is not None:
         threading.Thread(target=_stop_after, args=[supervisor], name="attachd-supervisor", daemon=True).start()
     try:
-        return create_app(settings, load_routers(settings.server.plugins))
+        app = create_app(settings, load_routers(settings.server.plugins))
     except SettingsError:  # a plugin that was changed since `serve` tried it: trying again would not help
         logging.getLogger("attachd").exception("cannot load the plugins")
         sys.exit(STARTUP_FAILURE)
+    # What is there now stays: the collector need not look at it again. And it need not look every 700 objects, which a few
+    # requests make and free by themselves.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 100)
+    return app
 
 
 def _stop_after(supervisor: BaseProcess) -> None:
