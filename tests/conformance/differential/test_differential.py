@@ -7,6 +7,7 @@ import pytest
 from tests.conformance.differential import (
     corpus_attachments,
     corpus_batches,
+    corpus_files,
     corpus_inputs,
     corpus_requests,
     corpus_superjson,
@@ -16,7 +17,7 @@ from tests.conformance.differential.compare import differences
 from tests.conformance.differential.differences import DIFFERENCES, declared
 from tests.conformance.differential.peers import Peers
 
-CORPORA = (corpus_requests, corpus_batches, corpus_inputs, corpus_superjson, corpus_attachments)
+CORPORA = (corpus_requests, corpus_files, corpus_batches, corpus_inputs, corpus_superjson, corpus_attachments)
 ALL = list(chain.from_iterable(corpus.CASES.items() for corpus in CORPORA))
 CASES: dict[str, Case] = dict(ALL)
 
