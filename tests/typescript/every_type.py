@@ -13,7 +13,9 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from procedures import Context, FileInput, Router, Tracked
+from schemas import Code, ServiceError
 from server.trpc.superjson import ErrorValue, Url
+from storage import Upload
 from tests.typescript import desk, shop
 
 T = TypeVar("T")
@@ -52,7 +54,6 @@ class Leaves(Struct, frozen=True):
     slug: Slug
     raw: bytes
     moment: dt.datetime
-    local: Annotated[dt.datetime, Meta(tz=False)]
     day: dt.date
     clock: dt.time
     lasting: dt.timedelta
@@ -64,6 +65,12 @@ class Leaves(Struct, frozen=True):
     color: Color
     level: Level
     fixed: Literal["on", "off", 3, True] | None
+
+
+class Local(Struct, frozen=True):
+    """A time without zone is no moment: it is text, and cannot be sent back."""
+
+    at: Annotated[dt.datetime, Meta(tz=False)]
 
 
 class Containers(Struct, frozen=True):
@@ -172,6 +179,11 @@ async def leaves(ctx: Context, input: Leaves) -> Leaves:
     return input
 
 
+@router.query()
+async def local(ctx: Context, input: Local) -> str:
+    return input.at.isoformat()
+
+
 @router.query(name="leaves.containers")
 async def containers(ctx: Context, input: Containers) -> Containers:
     return input
@@ -194,42 +206,49 @@ async def tree(ctx: Context, input: Node) -> list[Node]:
 
 @router.query()
 async def animals(ctx: Context, input: Dog | Bird) -> Cat:
-    raise NotImplementedError
+    return Cat(lives=len(input.tricks) if isinstance(input, Dog) else input.wings)
 
 
 @router.query()
 async def arrays(ctx: Context, input: Point) -> tuple[Range, Point]:
-    raise NotImplementedError
+    return Range(int(input.x), int(input.y)), input
 
 
 @router.query()
 async def dicts(ctx: Context, input: Settings) -> Headers:
-    raise NotImplementedError
+    return {"accept": f"{input.width}x{input.height}"}
 
 
 @router.query()
 async def headers(ctx: Context, input: Headers) -> Settings:
-    raise NotImplementedError
+    return Settings(width=len(input["accept"]))
 
 
 @router.query()
 async def pages(ctx: Context, input: list[str]) -> Page[Node]:
-    raise NotImplementedError
+    return Page([Node(name) for name in input], None)
 
 
 @router.query(name="pages_of_text")
 async def pages_of_text(ctx: Context, input: str) -> tuple[Page[str], Page[list[int] | None]]:
-    raise NotImplementedError
+    return Page([input], "next"), Page([[1], None], None)
 
 
 @router.query()
 async def items(ctx: Context) -> tuple[shop.Map, shop.Item, desk.Item]:
-    raise NotImplementedError
+    return shop.Map(3), shop.Item(4), desk.Item("five")
 
 
 @router.query()
 async def later(ctx: Context) -> Later:
-    raise NotImplementedError
+    async def pieces() -> AsyncIterator[Node]:
+        yield Node("first")
+        yield Node("second")
+
+    async def soon() -> int:
+        return 7
+
+    return Later("now", soon(), pieces())
 
 
 @router.query()
@@ -239,7 +258,10 @@ async def count(ctx: Context, input: int) -> AsyncIterator[int]:
 
 @router.mutation()
 async def upload(ctx: Context, input: FileInput) -> str:
-    raise NotImplementedError
+    def begin(filename: str, least_bytes: int | None) -> Upload:
+        raise ServiceError(Code.NOT_IMPLEMENTED, f"{filename} is not kept here")
+
+    return (await input.store(begin)).filename
 
 
 @router.subscription()

@@ -1,5 +1,6 @@
 """The generator and its command, without a TypeScript compiler: that one has the golden module in test_types.py."""
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,13 @@ from tests.running import ROOT, run_attachd
 from tests.typescript.every_type import router
 
 GOLDEN = Path(__file__).parent / "golden" / "router.ts"
+HELPDESK = ROOT / "examples" / "helpdesk"
 MADE = ROOT / "clients" / "typescript" / "src" / "router.ts"
+
+
+def exports(text: str) -> list[str]:
+    """The names that a module exports."""
+    return re.findall(r"^export (?:interface|type) (\w+)", text, re.MULTILINE)
 
 
 def declaration(text: str, name: str) -> str:
@@ -99,6 +106,21 @@ def test_the_check_accepts_the_current_file_only(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path, option: str) -> None:
     done = run_attachd("types", option, "missing/router.ts", folder=tmp_path)
     assert (done.returncode, done.stderr) == (1, "Error: missing/router.ts: No such file or directory\n")
+
+
+def test_procedures_of_plugins_are_typed_beside_ours() -> None:
+    """A plugin does not change the names of our types: its own give way."""
+    ours = run_attachd("types", folder=HELPDESK).stdout
+    both = run_attachd("types", folder=HELPDESK, ATTACHD_SERVER_PLUGINS="helpdesk:router").stdout
+    assert "tickets: TRPCQueryProcedure<{\n      meta: object;\n      input: HelpdeskListInput | null | undefined;" in both
+    assert declaration(both, "ListInput") == declaration(ours, "ListInput") != declaration(both, "HelpdeskListInput")
+    assert set(exports(ours)) < set(exports(both))
+
+
+def test_a_plugin_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
+    done = run_attachd("types", folder=tmp_path, ATTACHD_SERVER_PLUGINS="nowhere:router")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert "there is no module nowhere" in done.stderr
 
 
 def test_the_module_of_the_npm_package_is_current() -> None:

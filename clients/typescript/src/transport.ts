@@ -8,6 +8,8 @@ import type { Progress } from "./upload.js";
 type Fetch = typeof globalThis.fetch;
 type OnProgress = (progress: Progress) => void;
 
+const PIECE_BYTES = 65_536; // of the body, between two calls of `onProgress`
+
 /** A `fetch` for one request with a body, which calls `onProgress` while the body is being sent. */
 export function fetchWithProgress(onProgress: OnProgress, fetch: Fetch, credentials: RequestCredentials | undefined): Fetch {
   return typeof XMLHttpRequest === "undefined"
@@ -51,23 +53,53 @@ function responseOf(request: XMLHttpRequest): Response {
 
 function fetchCounting(onProgress: OnProgress, fetch: Fetch, url: RequestInfo | URL, init: RequestInit): Promise<Response> {
   const headers = new Headers(init.headers);
-  const body = init.body;
-  // A body by itself: `Response` encodes a form, with its boundary, and makes a stream of anything.
-  const encoded = new Response(body as BodyInit);
-  const total = body instanceof Blob ? body.size : ArrayBuffer.isView(body) ? body.byteLength : undefined;
-  if (total === undefined) {
-    headers.set("content-type", encoded.headers.get("content-type") ?? "application/octet-stream");
+  const { body } = init;
+  let pieces: ReadableStream<Uint8Array>;
+  let total: number | undefined;
+  if (ArrayBuffer.isView(body)) {
+    const bytes = new Uint8Array(body.buffer, body.byteOffset, body.byteLength);
+    pieces = piecesOf(bytes.byteLength, (start, stop) => bytes.subarray(start, stop));
+    total = bytes.byteLength;
+  } else if (body instanceof Blob) {
+    // Not `body.stream()`, which in Node gives a Blob made of one array as one piece.
+    pieces = piecesOf(body.size, async (start, stop) => new Uint8Array(await body.slice(start, stop).arrayBuffer()));
+    total = body.size;
   } else {
+    const encoded = new Response(body ?? ""); // encodes a form and chooses its boundary
+    pieces = encoded.body as ReadableStream<Uint8Array>;
+    headers.set("content-type", encoded.headers.get("content-type") ?? "application/octet-stream");
+  }
+  if (total !== undefined) {
     headers.set("content-length", String(total)); // so that a file over the limit is refused before it is sent
   }
   let loaded = 0;
-  const count = new TransformStream<Uint8Array<ArrayBuffer>, Uint8Array<ArrayBuffer>>({
+  const count = new TransformStream<Uint8Array, Uint8Array>({
     transform(piece, controller) {
       controller.enqueue(piece);
       loaded += piece.byteLength;
       onProgress({ loaded, total });
     },
   });
-  const streamed = { ...init, headers, body: encoded.body?.pipeThrough(count) ?? null, duplex: "half" };
+  const streamed = { ...init, headers, body: pieces.pipeThrough(count), duplex: "half" };
   return fetch(url, streamed as RequestInit);
+}
+
+/** `total` bytes in pieces, each read when it is asked for. */
+function piecesOf(
+  total: number,
+  read: (start: number, stop: number) => Uint8Array | Promise<Uint8Array>,
+): ReadableStream<Uint8Array> {
+  let at = 0;
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        if (at < total) {
+          controller.enqueue(await read(at, (at = Math.min(at + PIECE_BYTES, total))));
+        } else {
+          controller.close();
+        }
+      },
+    },
+    { highWaterMark: 0 },
+  );
 }

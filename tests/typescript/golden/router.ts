@@ -118,7 +118,6 @@ export interface LeavesInput {
   slug: string;
   raw: Uint8Array;
   moment: Date;
-  local: string;
   day: string;
   clock: string;
   lasting: string;
@@ -151,7 +150,6 @@ export interface Leaves {
   slug: string;
   raw: Uint8Array;
   moment: Date;
-  local: string;
   day: string;
   clock: string;
   lasting: string;
@@ -163,6 +161,11 @@ export interface Leaves {
   color: Color;
   level: Level;
   fixed: "on" | "off" | 3 | true | null;
+}
+
+/** A time without zone is no moment: it is text, and cannot be sent back. */
+export interface Local {
+  at: string;
 }
 
 export interface Containers {
@@ -357,6 +360,11 @@ export type AppRouterRecord = {
       }>;
     };
   };
+  local: TRPCQueryProcedure<{
+    meta: object;
+    input: Local;
+    output: string;
+  }>;
   sparse: TRPCMutationProcedure<{
     meta: object;
     input: SparseInput | null | undefined;
