@@ -7,7 +7,7 @@
 import { createInterface } from 'node:readline';
 import superjson from 'superjson';
 
-const describe = (error) => ({
+export const describe = (error) => ({
   name: error.name,
   message: error.message,
   cause: error.cause?.name,
@@ -48,4 +48,6 @@ export async function drive(createClient) {
   for await (const line of createInterface({ input: process.stdin })) {
     process.stdout.write(`${JSON.stringify(await run(createClient, JSON.parse(line)))}\n`);
   }
+  // A WebSocket of which every call was aborted is not closed by itself.
+  process.exit(0);
 }

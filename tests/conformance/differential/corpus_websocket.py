@@ -78,7 +78,7 @@ CALLS: dict[str, Script] = {
     "jsonrpc": script(send(1, "query", "echo.nothing", jsonrpc="2.0"), 1),
     "more-members": script(send(1, "query", "echo.nothing", more=1, context={}), 1),
     "last-event-id-of-a-query": script(send(1, "query", "echo.query", wrapped({"a": 1}), last_event_id="x"), 1),
-    "large": script(send(1, "query", "echo.query", wrapped(["é" * 50] * 2000)), 1),
+    "large": script(send(1, "query", "echo.query", wrapped(["é" * 50] * 500)), 1),
 }
 
 SUBSCRIPTIONS: dict[str, Script] = {
@@ -221,7 +221,7 @@ MALFORMED: dict[str, str | bytes] = {
     "connection-params-late": json.dumps({"method": "connectionParams", "data": None}),
     "input-bare": send(1, "query", "echo.query", {"a": 1}),
     "input-null": send(1, "query", "echo.query", None),
-    "duplicate-members": '{"id":1,"id":2,"method":"query","params":{"path":"echo.nothing"}}',
+    "duplicate-members": '{"id":1,"id":2,"method":"query","params":{"path":"echo.nothing","input":{"json":null}}}',
     "byte-order-mark": "\ufeff" + send(1, "query", "echo.nothing"),
     "deep": '{"id":1,"method":"query","params":{"path":"echo.nothing","input":' + "[" * 10_000 + "]" * 10_000 + "}}",
 }

@@ -12,6 +12,38 @@ DIFFERENCES = (
         ("body.1.0.1.json", "body.1.0.1.meta"),
         ("sse-resumed-beside-a-date",),
     ),
+    Difference(
+        "a close has a code that says why: 1008, the client broke the rules; tRPC sends none",
+        ("close_code 1005 -> 1008",),
+        tuple(
+            f"ws-{name}"
+            for name in (
+                *("parameters-number", "parameters-array", "parameters-member-is-a-number", "parameters-without-data"),
+                *("call-instead-of-parameters", "parameters-malformed", "parameters-not-an-object"),
+            )
+        ),
+    ),
+    Difference(
+        "the message says what is malformed",
+        ("answers.null.0.error.json.message",),
+        ("ws-parameters-malformed", "ws-parameters-not-an-object"),
+    ),
+    Difference(
+        "an input that is left out is undefined; superjson crashes on it",
+        ("answers.1", "answers.null"),
+        ("ws-input-left-out", "ws-sub-input-left-out"),
+    ),
+    Difference(
+        "a bare null is null, as over HTTP; superjson crashes on it",
+        ("answers.1", "answers.null"),
+        ("ws-malformed-input-null",),
+    ),
+    Difference(
+        "input may come bare, as over HTTP",
+        ("answers.1.0.result.data.json", "answers.1.0.result.data.meta"),
+        ("ws-malformed-input-bare",),
+    ),
+    Difference("JSON so deep is refused, also where nobody looks", ("answers.1", "answers.null"), ("ws-malformed-deep",)),
 )
 
 
