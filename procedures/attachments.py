@@ -1,5 +1,8 @@
 """The procedures of API A."""
 
+import contextlib
+from collections.abc import AsyncGenerator
+
 from procedures.calls import raises
 from procedures.context import MemberContext
 from procedures.files import FileInput
@@ -10,6 +13,8 @@ from schemas import (
     AttachInput,
     Attachment,
     AttachmentItem,
+    Change,
+    ChangeInput,
     Code,
     Deleted,
     DeleteInput,
@@ -22,6 +27,7 @@ from schemas import (
     Reason,
     RenameInput,
     RestoreInput,
+    Tracked,
     UploadLimits,
     Usage,
 )
@@ -66,6 +72,17 @@ async def limits(ctx: MemberContext) -> UploadLimits:
 async def usage(ctx: MemberContext) -> Usage:
     """How many attachments the organization has, and how many bytes they are."""
     return await ctx.attachments.usage(ctx.principal)
+
+
+@attachments.subscription(member, name="onChange")
+@raises(Code.PRECONDITION_FAILED)
+async def on_change(ctx: MemberContext, input: ChangeInput) -> AsyncGenerator[Tracked[Change], None]:
+    """What happens to the attachments of a conversation, once and in order, also across reconnects by `lastEventId`."""
+    async with contextlib.aclosing(
+        ctx.attachments.changes(ctx.principal, input.conversation_id, input.last_event_id)
+    ) as changes:
+        async for change in changes:
+            yield change
 
 
 @attachments.mutation(member)

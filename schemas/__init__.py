@@ -25,6 +25,7 @@ from schemas.limits import TypeLimit, UploadLimits, Usage
 from schemas.links import SignedUrl, UrlInput
 from schemas.pages import MAX_PAGE_ITEMS, Direction, Order, Page, PageInput, PageItem, Sort
 from schemas.principals import Principal, Role
+from schemas.streams import Tracked
 
 __all__ = [
     "MAX_IDS",
@@ -61,6 +62,7 @@ __all__ = [
     "SignedUrl",
     "Sort",
     "Timestamp",
+    "Tracked",
     "TypeLimit",
     "UploadLimits",
     "UrlInput",

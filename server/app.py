@@ -177,6 +177,7 @@ class App:
             credential_cache_s=settings.auth.session_cache_seconds,
             policy=api_a(settings.upload.max_file_size_mb * MEBIBYTE, settings.upload.max_image_size_mb * MEBIBYTE),
             options=Options(
+                poll_s=settings.events.poll_seconds,
                 retention_s=settings.sweep.retention_days * DAY_S,
                 max_batch_size=settings.server.max_batch_size,
                 base_url=settings.server.base_url,

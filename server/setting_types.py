@@ -143,6 +143,14 @@ class SweepSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 30.0
 
 
+class EventSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[events]`: telling subscribers of changes."""
+
+    poll_seconds: Annotated[
+        float, Meta(gt=0, le=60, description="Seconds after which subscribers hear of changes that another process made.")
+    ] = 0.25
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, checked; made by `load_settings`."""
 
@@ -153,6 +161,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     auth: AuthSettings = AuthSettings()
     stream: StreamSettings = StreamSettings()
     sweep: SweepSettings = SweepSettings()
+    events: EventSettings = EventSettings()
 
 
 class SettingKey(msgspec.Struct, frozen=True, kw_only=True):

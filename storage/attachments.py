@@ -3,8 +3,9 @@
 It alone combines the rules (`access`, `policy`, `filenames`) with the two places things are kept (catalog and blobs).
 """
 
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -14,6 +15,8 @@ from schemas import (
     Attached,
     Attachment,
     AttachmentItem,
+    Change,
+    Code,
     Deleted,
     Found,
     Page,
@@ -21,18 +24,22 @@ from schemas import (
     Principal,
     Record,
     ServiceError,
+    Tracked,
     UploadLimits,
     Usage,
 )
 from storage import access
 from storage.blobs import Blobs
-from storage.catalog import AttachmentTable, PageTable, Sqlite
+from storage.catalog import AttachmentTable, EventTable, PageTable, Sqlite
+from storage.changes import Changes
 from storage.clock import timestamp
 from storage.filenames import check_filename, extension_of
 from storage.options import Options
 from storage.pages import read_page
 from storage.policy import Policy, upload_limits
 from storage.uploads import Upload, too_large
+
+_EVENT_ID = re.compile(r"[0-9]{1,18}", re.ASCII)  # fits the 64 bits of SQLite
 
 
 class Download:
@@ -68,6 +75,7 @@ class Attachments:
         self._table = AttachmentTable(database)
         self._pages = PageTable(database)
         self._blobs = blobs
+        self._changes = Changes(EventTable(database), database.on_commit, options.poll_s)
         self._retention_s = options.retention_s
         self._limits = upload_limits(policy, options.max_batch_size)
 
@@ -102,6 +110,18 @@ class Attachments:
     async def usage(self, principal: Principal) -> Usage:
         """What the caller's organization keeps."""
         return await self._table.usage(principal.organization_id)
+
+    def changes(
+        self, principal: Principal, conversation_id: str, last_event_id: str | None
+    ) -> AsyncGenerator[Tracked[Change], None]:
+        """The changes of a conversation of the caller's organization, without end; see `storage.changes`.
+
+        Raises BAD_REQUEST for an event id that is no number.
+        """
+        if last_event_id is not None and not _EVENT_ID.fullmatch(last_event_id):
+            raise ServiceError(Code.BAD_REQUEST, "lastEventId must be the id of a change that was received")
+        last_id = None if last_event_id is None else int(last_event_id)
+        return self._changes.follow(principal.organization_id, conversation_id.lower(), last_id)
 
     async def delete(self, principal: Principal, id: str) -> Deleted:
         """Delete softly: gone for everyone at once, the bytes after the retention time. Raises NOT_FOUND, FORBIDDEN."""
@@ -157,6 +177,10 @@ class Attachments:
         if declared_size is not None and declared_size > type_.max_bytes:
             raise too_large(filename, type_.max_bytes)
         return Upload(self._table, self._blobs, principal, filename, type_)
+
+    def close(self) -> None:
+        """End the subscriptions; before the database is closed."""
+        self._changes.close()
 
     async def download(self, principal: Principal, id: str) -> Download:
         """The file of an attachment. Raises NOT_FOUND, also when it is deleted."""

@@ -36,6 +36,7 @@ class Store:
 
     async def aclose(self) -> None:
         """Finish the writes under way and close everything."""
+        self.attachments.close()
         self._blobs.close()
         self._database.close()
 

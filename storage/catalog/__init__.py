@@ -2,7 +2,7 @@
 
 from storage.catalog.attachments import AttachmentTable
 from storage.catalog.credentials import CredentialTable, KeyInfo
-from storage.catalog.events import EventTable
+from storage.catalog.events import Event, EventTable
 from storage.catalog.pages import PageQuery, PageTable, Position
 from storage.catalog.schema import migrate, open_database, schema_is_current
 from storage.catalog.sqlite import Sqlite, fold
@@ -12,6 +12,7 @@ __all__ = [
     "PATHS_AT_ONCE",
     "AttachmentTable",
     "CredentialTable",
+    "Event",
     "EventTable",
     "KeyInfo",
     "PageQuery",

@@ -8,7 +8,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 
-from schemas import Attachment, AttachmentItem, Record, Timestamp, Usage
+from schemas import Attachment, AttachmentItem, ChangeType, Record, Timestamp, Usage
 from storage.catalog import columns
 from storage.catalog.events import log_event
 from storage.catalog.sqlite import Sqlite
@@ -85,7 +85,7 @@ class AttachmentTable:
 
         await self._database.write(change)
 
-    async def change(self, event: str, ids: Sequence[str], rule: Rule, now: Timestamp) -> list[Record]:
+    async def change(self, event: ChangeType, ids: Sequence[str], rule: Rule, now: Timestamp) -> list[Record]:
         """Make of each row what `rule` says and log the event for it, all or nothing; gives the rows as they became.
 
         A rule may change `conversation_id`, `filename` and `deleted_at`. Raises what it raises.
@@ -101,7 +101,7 @@ class AttachmentTable:
         self._database.rows(_ANY, ())
 
 
-def _change_one(connection: sqlite3.Connection, event: str, id: str, rule: Rule, now: Timestamp) -> Record:
+def _change_one(connection: sqlite3.Connection, event: ChangeType, id: str, rule: Rule, now: Timestamp) -> Record:
     rows = connection.execute(_FIND, (id,)).fetchall()
     before = columns.record(rows[0]) if rows else None
     after = rule(before, id)

@@ -73,6 +73,7 @@ class Sqlite:
         self._reader = connect(path, busy_timeout_s)
         self._execute = self._reader.cursor().execute
         self._in_snapshot = False
+        self._committed: Callable[[], None] | None = None
         self._apart = Threads(READ_THREADS, "attachd-reader")
         self._apart_reader = threading.local()  # each thread has its own
         self._apart_readers: list[sqlite3.Connection] = []
@@ -168,7 +169,18 @@ class Sqlite:
             outcomes = [(future, None, error) for _, future in group]
         # One wake-up of the loop for the group. A loop that was closed meanwhile has nobody waiting.
         with contextlib.suppress(RuntimeError):
-            group[0][1].get_loop().call_soon_threadsafe(_settle_all, outcomes)
+            group[0][1].get_loop().call_soon_threadsafe(self._settle, outcomes)
+
+    def _settle(self, outcomes: list[Outcome]) -> None:
+        """Give each write of a group its outcome; runs on the event loop."""
+        for outcome in outcomes:
+            settle(*outcome)
+        if self._committed is not None:
+            self._committed()
+
+    def on_commit(self, listener: Callable[[], None] | None) -> None:
+        """Call `listener` on the event loop after each transaction of this process, or nothing any more."""
+        self._committed = listener
 
     def _apply(self, change: Change, future: asyncio.Future[Any]) -> Outcome:
         self._writer.execute("SAVEPOINT change")
@@ -191,9 +203,3 @@ class Sqlite:
         self._end_snapshot()
         self._reader.close()
         self._writer.close()
-
-
-def _settle_all(outcomes: list[Outcome]) -> None:
-    """Give each write of a group its outcome; runs on the event loop."""
-    for outcome in outcomes:
-        settle(*outcome)
