@@ -116,7 +116,11 @@ async def delete(ctx: MemberContext, input: DeleteInput) -> Deleted:
 @attachments.mutation(member)
 @raises(Reason.ATTACHMENT_TOO_LARGE, Reason.INVALID_ATTACHMENT_TYPE, Code.TIMEOUT)
 async def upload(ctx: MemberContext, input: FileInput) -> Attachment:
-    """Keep a file, under the same rules as `POST /api/upload`."""
+    """Keep a file, under the same rules as `POST /api/upload`.
+
+    A form has its fields. Beside any other body the headers `x-attachd-filename` (needed; the name as encodeURIComponent writes
+    it), `x-attachd-conversation-id` and `x-attachd-ticket-id` say what the fields would.
+    """
 
     def begin(filename: str, least_bytes: int | None) -> Upload:
         return ctx.attachments.upload(ctx.principal, filename, ctx.attachments.policy, least_bytes)

@@ -361,6 +361,9 @@ export type AppRouterRecord = {
     }>;
     /**
      * Keep a file, under the same rules as `POST /api/upload`.
+     *
+     * A form has its fields. Beside any other body the headers `x-attachd-filename` (needed; the name as encodeURIComponent writes
+     * it), `x-attachd-conversation-id` and `x-attachd-ticket-id` say what the fields would.
      * @throws UNAUTHORIZED, ATTACHMENT_TOO_LARGE, INVALID_ATTACHMENT_TYPE, TIMEOUT
      */
     upload: TRPCMutationProcedure<{
