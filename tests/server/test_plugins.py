@@ -91,7 +91,7 @@ def test_a_file_does_not_stand_for_an_installed_module(folder: Path) -> None:
             r"plugin \(.*\) has a function as hello, not a Router; write plugin:router",
             id="not-a-router",
         ),
-        pytest.param("server:app", "", r"server \(.*\) has no app; name a procedures\.Router", id="a-room-of-ours"),
+        pytest.param("server:helpdesk", "", r"server \(.*\) has no helpdesk; name a procedures\.Router", id="a-room-of-ours"),
         pytest.param(
             "plugin:router",
             HELLO.replace("query()", "query(name='attachments.list')"),
