@@ -4,6 +4,7 @@ import type {
   TRPCBuiltRouter,
   TRPCMutationProcedure,
   TRPCQueryProcedure,
+  TRPCSubscriptionProcedure,
   inferRouterInputs,
   inferRouterOutputs,
 } from "@trpc/server";
@@ -94,6 +95,12 @@ export interface ErrorShape {
   message: string;
   code: ErrorNumber;
   data: ErrorData;
+}
+
+/** An item of a subscription and its id, which the client sends back as `lastEventId` when it connects again. */
+export interface Tracked<TData> {
+  id: string;
+  data: TData;
 }
 
 /** Which conversation to list. */
@@ -226,6 +233,28 @@ export interface Usage {
   bytes: number;
 }
 
+/** Whose changes to follow, and from where on. */
+export interface ChangeInput {
+  /** UUID */
+  conversationId: string;
+  /** The id of the last change that was seen; clients send it when they reconnect. */
+  lastEventId?: string | null | undefined;
+}
+
+/**
+ * One change, or `ready`: the subscription has begun, and what comes after this is told.
+ *
+ * `attachment` is its state now, which may be newer than the change; null when it is deleted.
+ */
+export interface Change {
+  type: "ready" | "created" | "attached" | "renamed" | "deleted" | "restored";
+  id: string | null;
+  conversation_id: string;
+  /** ISO 8601 UTC with milliseconds, such as 2024-01-15T10:30:00.000Z */
+  at: string;
+  attachment: AttachmentItem | null;
+}
+
 /** Which attachments to link to which conversation. */
 export interface AttachInput {
   /**
@@ -322,6 +351,15 @@ export type AppRouterRecord = {
       meta: object;
       input: void;
       output: Usage;
+    }>;
+    /**
+     * What happens to the attachments of a conversation, once and in order, also across reconnects by `lastEventId`.
+     * @throws UNAUTHORIZED, PRECONDITION_FAILED
+     */
+    onChange: TRPCSubscriptionProcedure<{
+      meta: object;
+      input: ChangeInput;
+      output: AsyncIterable<Tracked<Change>, void, unknown>;
     }>;
     /**
      * Link attachments to a conversation, all or none; their owner may, while they have none.
