@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.conformance.differential import corpus_sse
+from tests.conformance.differential import corpus_sse, corpus_websocket
 from tests.conformance.differential.peers import Peers
-from tests.conformance.differential.stream_differences import declared_of_stream
+from tests.conformance.differential.stream_differences import DIFFERENCES, declared_of_stream
 from tests.conformance.differential.streams import ask, differences
 
 CASES = {**corpus_sse.CASES}
@@ -19,3 +19,12 @@ def test_streams_as_trpc(peers: Peers, name: str) -> None:
     explanation = f"\n@trpc/server: {reference}\nattachd:      {attachd}"
     assert not found - expected, f"undeclared: {sorted(found - expected)}{explanation}"
     assert not expected - found, f"declared, but the same: {sorted(expected - found)}{explanation}"
+
+
+def test_the_corpus_is_large() -> None:
+    assert len(CASES) + len(corpus_websocket.CASES) >= 200
+
+
+def test_every_declared_difference_is_of_a_case() -> None:
+    names = {case for difference in DIFFERENCES for case in difference.cases}
+    assert names <= CASES.keys() | corpus_websocket.CASES.keys()
