@@ -152,7 +152,7 @@ function eventsLink(options: AttachdClientOptions): TRPCLink<AppRouter> {
   return httpSubscriptionLink<AppRouter, NonNullable<SubscriptionLinkOptions["EventSource"]>>({
     url: String(options.url),
     transformer: superjson,
-    connectionParams: () => connectionParamsOf(options),
+    ...connectionParamsOf(options),
     eventSourceOptions: { withCredentials: options.credentials === "include" },
     ...(options.EventSource ? { EventSource: options.EventSource } : {}),
   });
@@ -163,7 +163,7 @@ function webSocketOf(options: AttachdClientOptions): TRPCWebSocketClient {
     lazy: LAZY,
     ...options.webSocketOptions,
     url: () => new URL(options.url, globalThis.location?.href).href.replace(/^http/, "ws"),
-    connectionParams: () => connectionParamsOf(options),
+    ...connectionParamsOf(options),
     ...(options.WebSocket ? { WebSocket: options.WebSocket } : {}),
   });
 }
@@ -179,11 +179,19 @@ async function headersOf(options: AttachdClientOptions): Promise<HTTPHeaders> {
   return { ...(authorization === undefined ? {} : { authorization }), ...headers };
 }
 
-async function connectionParamsOf(options: AttachdClientOptions): Promise<Record<string, string>> {
-  const authorization = await authorizationOf(options);
-  const { connectionParams } = options;
-  const params = typeof connectionParams === "function" ? await connectionParams() : connectionParams;
-  return { ...(authorization === undefined ? {} : { authorization }), ...params };
+/** The option of links that says who asks; without anything to say there is none, and the server is told nothing empty. */
+function connectionParamsOf(options: AttachdClientOptions) {
+  const { token, connectionParams } = options;
+  if (token === undefined && connectionParams === undefined) {
+    return {};
+  }
+  return {
+    connectionParams: async (): Promise<Record<string, string>> => {
+      const authorization = await authorizationOf(options);
+      const params = typeof connectionParams === "function" ? await connectionParams() : connectionParams;
+      return { ...(authorization === undefined ? {} : { authorization }), ...params };
+    },
+  };
 }
 
 async function authorizationOf({ token }: AttachdClientOptions): Promise<string | undefined> {
