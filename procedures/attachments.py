@@ -27,8 +27,10 @@ from schemas import (
     Reason,
     RenameInput,
     RestoreInput,
+    SignedUrl,
     Tracked,
     UploadLimits,
+    UrlInput,
     Usage,
 )
 from storage import Upload
@@ -60,6 +62,13 @@ async def get_many(ctx: MemberContext, input: GetManyInput) -> Found:
 async def page(ctx: MemberContext, input: PageInput) -> Page:
     """A page of the attachments of a conversation, or of the organization, with cursors for an infinite list."""
     return await ctx.attachments.page(ctx.principal, input)
+
+
+@attachments.query(member)
+@raises(Code.NOT_FOUND)
+async def url(ctx: MemberContext, input: UrlInput) -> SignedUrl:
+    """A link to the file that needs no credential until it expires; the same one for everybody who asks in the same hour."""
+    return await ctx.attachments.url(ctx.principal, input.id, download=input.download)
 
 
 @attachments.query(member)

@@ -12,13 +12,12 @@ from rest.exchanges import Exchange, answer
 from rest.intake import FORM_HEADERS, receive_form
 from rest.negotiation import prefers_json
 from rest.replies import Reply, json_reply, method_not_allowed
-from schemas import Principal, Record
-from storage import Attachments, Upload
+from schemas import Code, Principal, Record, ServiceError
+from storage import DOWNLOAD_PATH, Attachments, Download, Upload, is_signed
 
 Authenticate = Callable[[Scope], Awaitable[Principal]]
 
 UPLOAD_PATH = "/api/upload"
-DOWNLOAD_PATH = "/api/attachments/{id}/download"
 _DOWNLOAD_HEADERS = DELIVERY_HEADERS | {b"accept"}
 
 
@@ -78,9 +77,9 @@ class DownloadHandler:
         if method not in {"GET", "HEAD"}:
             await exchange.reply(method_not_allowed(method, b"GET, HEAD"))
             return
-        principal = await self._authenticate(scope)
-        async with await self._attachments.download(principal, scope["path_params"]["id"]) as download:
-            if prefers_json(request.get(b"accept")):
+        signed = is_signed(scope["query_string"])
+        async with await (self._follow(scope) if signed else self._open(scope)) as download:
+            if not signed and prefers_json(request.get(b"accept")):
                 await exchange.reply(self._link(download.record))
                 return
             planned = plan(method, request, download.record, attachment=b"download=1" in scope["query_string"].split(b"&"))
@@ -88,6 +87,21 @@ class DownloadHandler:
                 await exchange.reply(planned)
             else:
                 await deliver(exchange, download, planned, self._send_timeout_s)
+
+    async def _open(self, scope: Scope) -> Download:
+        return await self._attachments.download(await self._authenticate(scope), scope["path_params"]["id"])
+
+    async def _follow(self, scope: Scope) -> Download:
+        """The file of a signed link. A link that is no good any more still serves those who need none."""
+        try:
+            return await self._attachments.follow(scope["path_params"]["id"], scope["query_string"])
+        except ServiceError as refused:
+            if refused.code not in (Code.FORBIDDEN, Code.UNAUTHORIZED):
+                raise
+            try:
+                return await self._open(scope)
+            except ServiceError as error:
+                raise (refused if error.code is Code.UNAUTHORIZED else error) from error
 
     def _link(self, record: Record) -> Reply:
         return json_reply(200, {"url": self._base_url + _path(record)}, [(b"vary", b"accept")])

@@ -26,6 +26,7 @@ from rest import (
 from schemas import ServiceError
 from server.credentials import Authenticator
 from server.log import RequestLog
+from server.setting_rules import signing_keys
 from server.settings import Settings
 from server.state import BEGIN_SHUTDOWN, UPGRADES
 from server.transports import Calls, Limits, StreamLimits, Subscriptions, TrpcEndpoint, WebSocketEndpoint
@@ -181,6 +182,9 @@ class App:
                 retention_s=settings.sweep.retention_days * DAY_S,
                 max_batch_size=settings.server.max_batch_size,
                 base_url=settings.server.base_url,
+                signing_keys=signing_keys(settings.signing.keys),
+                url_expiry_s=settings.signing.url_expiry_seconds,
+                url_window_s=settings.signing.url_window_seconds,
             ),
         )
         self._store = store

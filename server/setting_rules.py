@@ -4,11 +4,13 @@ An error never repeats a value that may hold a password.
 """
 
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import msgspec
 
 from server.setting_types import Settings, SettingsError
+from storage import SigningKey, parse_key
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _WILDCARD_HOSTS = ("", "0.0.0.0", "::")  # noqa: S104 (compared with, never bound by default)
@@ -34,6 +36,7 @@ def checked(settings: Settings) -> Settings:
             f"stream.ping_seconds ({stream.ping_seconds:g}) is more than stream.reconnect_after_inactivity_seconds "
             f"({stream.reconnect_after_inactivity_seconds:g}), so that clients would connect again and again; lower the first"
         )
+    signing_keys(settings.signing.keys)
     if not server.base_url and server.host in _WILDCARD_HOSTS:
         raise SettingsError(
             f"server.base_url is needed when server.host is {server.host!r}; write the origin that clients use, "
@@ -43,6 +46,20 @@ def checked(settings: Settings) -> Settings:
     allowed = tuple(_origin("server.allowed_origins", origin) for origin in server.allowed_origins)
     server = msgspec.structs.replace(server, base_url=base_url, allowed_origins=allowed)
     return msgspec.structs.replace(settings, server=server)
+
+
+def signing_keys(texts: Sequence[str]) -> tuple[SigningKey, ...]:
+    """The keys that sign links. Raises SettingsError, which names a key by its id or place and never shows the secret."""
+    keys: dict[str, SigningKey] = {}
+    for place, text in enumerate(texts, 1):
+        try:
+            key = parse_key(text)
+        except ValueError as error:
+            raise SettingsError(f"signing.keys, key {place}: {error}") from None
+        if key.kid in keys:
+            raise SettingsError(f"signing.keys has two keys with the id {key.kid}; give each its own")
+        keys[key.kid] = key
+    return tuple(keys.values())
 
 
 def _check_database_url(url: str) -> None:

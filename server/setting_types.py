@@ -143,6 +143,24 @@ class SweepSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 30.0
 
 
+class SigningSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[signing]`: links that need no credential."""
+
+    keys: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Keys `id:base64secret`; the first signs, all verify. Without any, the database keeps one.",
+            extra={"secret": True},
+        ),
+    ] = ()
+    url_expiry_seconds: Annotated[
+        int, Meta(ge=1, le=31_536_000, description="Seconds for which a signed link holds at least.")
+    ] = 86_400
+    url_window_seconds: Annotated[
+        int, Meta(ge=1, le=86_400, description="Seconds within which a link stays the same; it holds for up to so much longer.")
+    ] = 3_600
+
+
 class EventSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[events]`: telling subscribers of changes."""
 
@@ -162,6 +180,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     stream: StreamSettings = StreamSettings()
     sweep: SweepSettings = SweepSettings()
     events: EventSettings = EventSettings()
+    signing: SigningSettings = SigningSettings()
 
 
 class SettingKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -178,6 +197,11 @@ class SettingKey(msgspec.Struct, frozen=True, kw_only=True):
     def name(self) -> str:
         """The key with its section, as errors name it."""
         return f"{self.section}.{self.key}"
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value must not be shown."""
+        return bool((self.limits.extra or {}).get("secret"))
 
     @property
     def variable(self) -> str:

@@ -98,6 +98,8 @@ def _convert(key: SettingKey, value: object, source: str, *, strict: bool) -> An
     try:
         return msgspec.convert(value, key.type, strict=strict, dec_hook=lambda to, text: to(text))
     except (msgspec.ValidationError, TypeError) as error:
+        if key.is_secret:
+            raise SettingsError(f"{source} must be {_expected(key)}") from None
         raise SettingsError(f"{source} must be {_expected(key)}, not {value!r}") from error
 
 

@@ -5,14 +5,17 @@ from storage.catalog import KeyInfo, migrate, schema_is_current
 from storage.clock import timestamp
 from storage.credentials import Credentials
 from storage.ids import fresh_id
+from storage.links import DOWNLOAD_PATH
 from storage.options import Options
 from storage.policy import API_A, FileType, Policy, api_a
+from storage.signing import SigningKey, is_signed, parse_key
 from storage.store import Store, open_store
 from storage.sweep import SweepReport
 from storage.uploads import BeginUpload, Upload
 
 __all__ = [
     "API_A",
+    "DOWNLOAD_PATH",
     "Attachments",
     "BeginUpload",
     "Credentials",
@@ -21,13 +24,16 @@ __all__ = [
     "KeyInfo",
     "Options",
     "Policy",
+    "SigningKey",
     "Store",
     "SweepReport",
     "Upload",
     "api_a",
     "fresh_id",
+    "is_signed",
     "migrate",
     "open_store",
+    "parse_key",
     "schema_is_current",
     "timestamp",
 ]

@@ -32,6 +32,18 @@ def present(principal: Principal, record: Record | None, id: str) -> Record:
     return found
 
 
+def linkable(principal: Principal, record: Record | None, id: str) -> Record:
+    """The record, if the caller may hand out a link to it: whoever may download it. Raises NOT_FOUND."""
+    return present(principal, record, id)
+
+
+def followed(record: Record | None, id: str) -> Record:
+    """The record that a right signature leads to, whoever asks; raises NOT_FOUND at once when it is deleted."""
+    if record is None or record.deleted_at is not None:
+        raise not_found(id)
+    return record
+
+
 def deletable(principal: Principal, record: Record | None, id: str) -> Record:
     """The record, if the caller may delete it: its owner or an admin. Raises NOT_FOUND, FORBIDDEN."""
     return _owned(principal, present(principal, record, id), "only the owner of an attachment or an admin may delete it")

@@ -24,16 +24,18 @@ from schemas import (
     Principal,
     Record,
     ServiceError,
+    SignedUrl,
     Tracked,
     UploadLimits,
     Usage,
 )
 from storage import access
 from storage.blobs import Blobs
-from storage.catalog import AttachmentTable, EventTable, PageTable, Sqlite
+from storage.catalog import AttachmentTable, EventTable, PageTable, SigningKeyTable, Sqlite
 from storage.changes import Changes
 from storage.clock import timestamp
 from storage.filenames import check_filename, extension_of
+from storage.links import Links
 from storage.options import Options
 from storage.pages import read_page
 from storage.policy import Policy, upload_limits
@@ -76,6 +78,7 @@ class Attachments:
         self._pages = PageTable(database)
         self._blobs = blobs
         self._changes = Changes(EventTable(database), database.on_commit, options.poll_s)
+        self._links = Links(SigningKeyTable(database), options)
         self._retention_s = options.retention_s
         self._limits = upload_limits(policy, options.max_batch_size)
 
@@ -177,6 +180,19 @@ class Attachments:
         if declared_size is not None and declared_size > type_.max_bytes:
             raise too_large(filename, type_.max_bytes)
         return Upload(self._table, self._blobs, principal, filename, type_)
+
+    async def url(self, principal: Principal, id: str, *, download: bool) -> SignedUrl:
+        """A link to the file that needs no credential. Raises NOT_FOUND."""
+        record = access.linkable(principal, await self._table.find(id.lower()), id)
+        return await self._links.url(record.id, download=download)
+
+    async def follow(self, id: str, query: bytes) -> Download:
+        """The file that a signed link leads to, by its id and its query.
+
+        Raises FORBIDDEN for a wrong signature, UNAUTHORIZED for an expired one, NOT_FOUND for a deleted file.
+        """
+        await self._links.verify(id.lower(), query)
+        return Download(access.followed(await self._table.find(id.lower()), id), self._blobs)
 
     def close(self) -> None:
         """End the subscriptions; before the database is closed."""

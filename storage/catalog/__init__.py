@@ -5,6 +5,7 @@ from storage.catalog.credentials import CredentialTable, KeyInfo
 from storage.catalog.events import Event, EventTable
 from storage.catalog.pages import PageQuery, PageTable, Position
 from storage.catalog.schema import migrate, open_database, schema_is_current
+from storage.catalog.signing import SigningKeyTable
 from storage.catalog.sqlite import Sqlite, fold
 from storage.catalog.upkeep import PATHS_AT_ONCE, UpkeepTable
 
@@ -18,6 +19,7 @@ __all__ = [
     "PageQuery",
     "PageTable",
     "Position",
+    "SigningKeyTable",
     "Sqlite",
     "UpkeepTable",
     "fold",

@@ -14,13 +14,14 @@ from starlette.types import Receive, Scope, Send
 
 from rest import attachment_routes, health_routes, not_found
 from schemas import Code, Principal, ServiceError
-from storage import Store, migrate, open_store
+from storage import Options, SigningKey, Store, migrate, open_store
 
 T = TypeVar("T")
 
 BOUNDARY = "x-boundary-x"
 IDLE_TIMEOUT_S = 1.5
 ORGANIZATION = "0190a000-0000-7000-8000-000000000001"
+SIGNING_KEYS = (SigningKey("new", b"n" * 32), SigningKey("old", b"o" * 32))
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\1\2\3" * 16
 
 
@@ -60,7 +61,11 @@ class Server:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         self._loop = asyncio.get_running_loop()
-        self._store = await open_store(database_url=self._database_url, directory=self.directory)
+        self._store = await open_store(
+            database_url=self._database_url,
+            directory=self.directory,
+            options=Options(base_url="https://files.example", signing_keys=SIGNING_KEYS),
+        )
         base_url = "https://files.example/"
         routes = attachment_routes(
             self._store.attachments, self._authenticate, base_url=base_url, idle_timeout_s=IDLE_TIMEOUT_S

@@ -1,5 +1,6 @@
 """Settings: where values come from, and the one line that each mistake is answered with."""
 
+import base64
 import re
 import tomllib
 from pathlib import Path
@@ -267,3 +268,23 @@ def test_the_example_file_is_the_defaults(tmp_path: Path) -> None:
     assert {f"{section}.{key}" for section, keys in sections.items() for key in keys} == {key.name for key in setting_keys()}
     for key in setting_keys():
         assert f"# {key.doc}\n#{key.key} = " in text, key.name
+
+
+SIGNING_SECRET = base64.b64encode(bytes(32)).decode()
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        pytest.param('["a:c2hvcnQ="]', "signing.keys, key 1: the secret of the key a is shorter than 32 bytes", id="short"),
+        pytest.param(f'["a:{SIGNING_SECRET}", "x"]', "signing.keys, key 2: a key is written kid:base64secret", id="no-id"),
+        pytest.param(f'["a:{SIGNING_SECRET}", "a:{SIGNING_SECRET}"]', "signing.keys has two keys with the id a", id="twice"),
+        pytest.param(f'["a:{SIGNING_SECRET}", 1]', "signing.keys must be a list of strings", id="not-strings"),
+        pytest.param(f'"a:{SIGNING_SECRET}"', "signing.keys must be a list of strings", id="not-a-list"),
+    ],
+)
+def test_signing_keys_that_cannot_be_used_are_named_and_not_shown(tmp_path: Path, keys: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
+        settings_of(tmp_path, f"[signing]\nkeys = {keys}\n")
+    assert SIGNING_SECRET not in str(caught.value)
+    assert "c2hvcnQ" not in str(caught.value)
