@@ -67,7 +67,7 @@ class Connection:
         self._queue: list[tuple[bytes, bool]] | None = None  # what came while the context is made
         self._running = 0  # queries and mutations
         self._sent_bytes = 0
-        self._is_stopping = False
+        self._is_stopping = self._is_gone = False
         self._timer: asyncio.TimerHandle | None = None
         self._started = time.perf_counter()
         self._socket = Socket(upgrade.transport, self, tools.limits.frames, wire.PING)
@@ -185,11 +185,17 @@ class Connection:
     def disconnected(self) -> None:
         """End what only the client wanted; a query or mutation that has begun is finished."""
         self._tools.connections.discard(self)
-        self._upgrade.connections.discard(self)
+        self._is_gone = True
+        self._forget()
         if self._timer is not None:
             self._timer.cancel()
         self._subscriptions.cancel()
         self._record(ROUTE, _SWITCHED, self._started, self._sent_bytes)
+
+    def _forget(self) -> None:
+        """uvicorn waits for the connection no more, when neither the client nor a call is left."""
+        if self._is_gone and self._running == 0:
+            self._upgrade.connections.discard(self)
 
     # Queries and mutations.
 
@@ -207,7 +213,9 @@ class Connection:
         self._running -= 1
         if self._running == self._limits.max_calls - 1:
             self._socket.hold(False)
-        if self._is_stopping and self._running == 0 and self._timer is None:
+        if self._is_gone:
+            self._forget()
+        elif self._is_stopping and self._timer is None:
             self._leave()
 
     async def _outcome(self, message: Message, context: Context) -> Outcome:
@@ -228,7 +236,7 @@ class Connection:
 
     def shutdown(self) -> None:
         """Ask the client to connect elsewhere, which it does before it leaves; close when its calls are done."""
-        if not self._is_stopping:
+        if not self._is_stopping and not self._is_gone:
             self._is_stopping = True
             self._send(wire.RECONNECT)
             self._call_later(self._limits.reconnect_s, self._leave)
