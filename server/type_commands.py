@@ -22,9 +22,11 @@ def types(config: Path | None, output: Path | None, check: Path | None) -> None:
 
     It types @trpc/client and its relatives, imports types only, and is the same text for the same procedures.
     """
+    if check is not None and output is not None:
+        raise Mistake("--output writes and --check does not: give one of them")
     text = render_module(_procedures(config))
     if check is not None:
-        if attempt(lambda: check.read_text(encoding="utf-8")) != text:
+        if attempt(check.read_bytes) != text.encode():
             raise Failure(f"{check} is not current: renew it with `{COMMAND} --output {check}`")
     elif output is not None:
         attempt(lambda: output.write_text(text, encoding="utf-8"))

@@ -105,16 +105,30 @@ class Expressions:
 
     def _record(self, arguments: tuple[Any, ...], direction: Direction) -> str:
         """A dict: an object when its keys are strings, else superjson's map, except that an empty one is an object."""
-        value = self._argument(arguments, 1, direction)
-        key = bare(arguments[0]).type if arguments else str
-        if typing.get_origin(key) is typing.Literal or (isinstance(key, type) and issubclass(key, enum.StrEnum)):
-            return f"Partial<Record<{self.render(key, direction)}, {value}>>"
-        if isinstance(key, type) and issubclass(key, str):
-            return f"Record<string, {value}>"
-        return f"Map<{self.render(key, direction)}, {value}> | Record<string, never>"
+        key, value = arguments or (str, Any)
+        values = self.render(value, direction)
+        kinds = [_key_kind(part) for part in union_parts(bare(key).type) or [key]]
+        if set(kinds) == {"any string"}:
+            return f"Record<string, {values}>"
+        keys = self.render(key, direction)
+        if set(kinds) == {"literal"}:
+            return f"Partial<Record<{keys}, {values}>>"
+        return f"Map<{keys}, {values}> | Record<string, {'never' if set(kinds) == {'other'} else values}>"
 
     def _argument(self, arguments: tuple[Any, ...], index: int, direction: Direction) -> str:
         return self.render(arguments[index], direction) if arguments else "unknown"
+
+
+def _key_kind(key: Any) -> str:
+    """Whether a dict's key is any string, one of known strings, or something that makes a map of the dict; "maybe" for Any."""
+    type_ = bare(key).type
+    if type_ in {Any, object}:
+        return "maybe"
+    if typing.get_origin(type_) is typing.Literal:
+        return "literal" if all(isinstance(value, str) for value in typing.get_args(type_)) else "other"
+    if not isinstance(type_, type) or not issubclass(type_, str) or issubclass(type_, Url):
+        return "other"
+    return "literal" if issubclass(type_, enum.Enum) else "any string"
 
 
 def is_named(type_: Any) -> bool:

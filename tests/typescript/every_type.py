@@ -85,6 +85,9 @@ class Containers(Struct, frozen=True):
     by_number: dict[int, str]
     by_unit: dict[Unit, float]
     by_letter: dict[Literal["a", "b"], bool]
+    by_key: dict[uuid.UUID, int]
+    by_either: dict[str | int, int]
+    by_anything: dict[Any, int]
     untyped: list  # type: ignore[type-arg]  # what a bare list becomes
 
 

@@ -113,9 +113,10 @@ async function aborted() {
 
 async function refused() {
   const client = clientOf();
-  const onProgress = () => undefined;
+  let loaded = 0;
+  const onProgress = (step) => (loaded = step.loaded);
   const fails = (file, options) => client.upload(file, options).then(() => "kept", failureOf);
-  return {
+  const refusals = {
     large: await fails(megabytes(27), { filename: "a.txt", onProgress }),
     largeAtOnce: await fails(megabytes(27), { filename: "a.txt" }),
     type: await fails(new Blob(["<html>"]), { filename: "a.png" }),
@@ -126,6 +127,7 @@ async function refused() {
       clientOf(options).attachments.onChange.subscribe({ conversationId }, { onError: (error) => resolve(failureOf(error)) });
     }),
   };
+  return { loaded, refusals };
 }
 
 // A token that is asked for anew, headers from a function, and links before ours.
@@ -210,6 +212,12 @@ async function types() {
     by_number: new Map([[1, "a"]]),
     by_unit: { m: 1 },
     by_letter: { a: true },
+    by_key: new Map([[conversationId, 1]]),
+    by_either: new Map([
+      ["a", 1],
+      [2, 2],
+    ]),
+    by_anything: { a: 1 },
     untyped: [{}],
   };
   const back = await client.leaves.get.query(leaves);

@@ -102,6 +102,12 @@ def test_the_check_accepts_the_current_file_only(tmp_path: Path) -> None:
     assert "filename: number" in file.read_text(encoding="utf-8"), "a check writes nothing"
 
 
+def test_writing_and_checking_exclude_each_other(tmp_path: Path) -> None:
+    done = run_attachd("types", "--check", "a.ts", "--output", "b.ts", folder=tmp_path)
+    assert (done.returncode, done.stderr) == (2, "Error: --output writes and --check does not: give one of them\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize("option", ["--output", "--check"])
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path, option: str) -> None:
     done = run_attachd("types", option, "missing/router.ts", folder=tmp_path)

@@ -180,6 +180,9 @@ export interface Containers {
   by_number: Map<number, string> | Record<string, never>;
   by_unit: Partial<Record<Unit, number>>;
   by_letter: Partial<Record<"a" | "b", boolean>>;
+  by_key: Map<string, number> | Record<string, never>;
+  by_either: Map<string | number, number> | Record<string, number>;
+  by_anything: Map<unknown, number> | Record<string, number>;
   untyped: unknown[];
 }
 
