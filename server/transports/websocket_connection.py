@@ -193,7 +193,7 @@ class Connection:
         self._record(ROUTE, _SWITCHED, self._started, self._sent_bytes)
 
     def _forget(self) -> None:
-        """uvicorn waits for the connection no more, when neither the client nor a call is left."""
+        """Let uvicorn wait for the connection no more, when neither the client nor a call is left."""
         if self._is_gone and self._running == 0:
             self._upgrade.connections.discard(self)
 
