@@ -4,6 +4,7 @@
 import { createAttachdClient, uploadContext } from "attachd-client";
 import { EventSource } from "eventsource";
 import { createHash } from "node:crypto";
+import { createServer } from "node:http";
 import { text } from "node:stream/consumers";
 import { WebSocket } from "ws";
 
@@ -113,10 +114,9 @@ async function aborted() {
 
 async function refused() {
   const client = clientOf();
-  let loaded = 0;
-  const onProgress = (step) => (loaded = step.loaded);
+  const onProgress = () => undefined;
   const fails = (file, options) => client.upload(file, options).then(() => "kept", failureOf);
-  const refusals = {
+  return {
     large: await fails(megabytes(27), { filename: "a.txt", onProgress }),
     largeAtOnce: await fails(megabytes(27), { filename: "a.txt" }),
     type: await fails(new Blob(["<html>"]), { filename: "a.png" }),
@@ -127,7 +127,19 @@ async function refused() {
       clientOf(options).attachments.onChange.subscribe({ conversationId }, { onError: (error) => resolve(failureOf(error)) });
     }),
   };
-  return { loaded, refusals };
+}
+
+// What leaves the client: the headers of an upload with progress, as another server sees them.
+async function sent() {
+  const listener = createServer((request, response) => {
+    request.resume().on("end", () => response.end(JSON.stringify({ result: { data: { json: request.headers } } })));
+  });
+  await new Promise((resolve) => listener.listen(0, "127.0.0.1", resolve));
+  const client = clientOf({ url: `http://127.0.0.1:${listener.address().port}/api/trpc` });
+  const details = { filename: "größe ✓.txt", conversationId, ticketId: "t", contentDigest: "sha-256=:x:" };
+  const headers = await client.upload(megabytes(1), { ...details, onProgress: () => undefined });
+  listener.close();
+  return headers;
 }
 
 // A token that is asked for anew, headers from a function, and links before ours.
@@ -274,6 +286,7 @@ const scenarios = {
   bodies,
   aborted,
   refused,
+  sent,
   options,
   browser,
 };
