@@ -50,13 +50,16 @@ class Attachd(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[Attachd]:
-    """A server on a fresh database and a fresh folder of blobs in `folder`, with one worker and without a request log."""
+def running(folder: Path, *, server_settings: str = "") -> Iterator[Attachd]:
+    """A server on a fresh database and a fresh folder of blobs in `folder`, with one worker and without a request log.
+
+    `server_settings` are more lines of `[server]`.
+    """
     folder.mkdir(parents=True)
     config, database, blobs = folder / "config.toml", folder / "attachd.db", folder / "blobs"
     port = free_port()
     config.write_text(
-        f'[server]\nhost = "{HOST}"\nport = {port}\nworkers = 1\nrequest_log = false\n'
+        f'[server]\nhost = "{HOST}"\nport = {port}\nworkers = 1\nrequest_log = false\n{server_settings}'
         f'[database]\nurl = "sqlite:///{database}"\n[upload]\ndirectory = "{blobs}"\n'
     )
     with Server([*COMMAND, "serve", "--config", str(config)], port=port, log=folder / "attachd.log") as server:

@@ -20,7 +20,7 @@ CASES = ("get", "list", "batch")
 _CONVERSATIONS = 50
 _ATTACHMENTS = 20  # in each conversation
 _BATCH = 10
-_CONNECTIONS = 32
+CONNECTIONS = 32
 _CHECKED = 25  # paths of each case whose answers are compared
 _OF_ONE_ANSWER = frozenset({"date", "server", "content-length", "connection", "keep-alive", "x-request-id"})
 
@@ -28,22 +28,29 @@ _OF_ONE_ANSWER = frozenset({"date", "server", "content-length", "connection", "k
 def measure_calls(cases: Sequence[str], scratch: Path, plan: Plan) -> Iterator[Result]:
     """The results of the chosen cases. Raises RuntimeError when a peer's answer is not attachd's."""
     with attachd.running(scratch / "calls") as ours, contextlib.ExitStack() as stack:
-        paths = {case: of for case, of in _fill(ours).items() if case in cases}
+        paths = {case: of for case, of in fill(ours).paths.items() if case in cases}
         servers = {"attachd": ours.server} | _start_peers(ours, paths, stack, scratch)
         for case, of in paths.items():
             _check(of, servers, ours)
             script = write_paths(scratch / f"{case}.paths", of)
             targets = [Target(name=name, server=server, script=script, cookie=ours.cookie) for name, server in servers.items()]
-            yield from measure(case, targets, _CONNECTIONS, plan)
+            yield from measure(case, targets, CONNECTIONS, plan)
 
 
-def _fill(ours: Attachd) -> dict[str, list[str]]:
-    """Upload the rows through the real route; the paths of every case, inputs wrapped as the stock clients send them."""
+class Filled(msgspec.Struct, frozen=True, kw_only=True):
+    """What there is to ask for: the ids of the attachments, and the paths of every case."""
+
+    ids: list[str]
+    paths: dict[str, list[str]]
+
+
+def fill(ours: Attachd) -> Filled:
+    """Upload the rows through the real route; inputs in paths are wrapped as the stock clients send them."""
     conversations = [f"00000000-0000-4000-8000-{number:012x}" for number in range(_CONVERSATIONS)]
     small = pdf("screenshot.pdf", 1024)
     ids = [ours.upload(small, conversation) for conversation in conversations for _ in range(_ATTACHMENTS)]
     batches = [ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH)]
-    return {
+    paths = {
         "get": [f"/api/trpc/attachments.get?input={_encode(_wrap({'id': one}))}" for one in ids],
         "list": [f"/api/trpc/attachments.list?input={_encode(_wrap({'conversationId': one}))}" for one in conversations],
         "batch": [
@@ -52,6 +59,7 @@ def _fill(ours: Attachd) -> dict[str, list[str]]:
             for batch in batches
         ],
     }
+    return Filled(ids=ids, paths=paths)
 
 
 def _wrap(value: Mapping[str, str]) -> dict[str, Any]:
@@ -66,11 +74,12 @@ def _encode(value: Mapping[str, Any]) -> str:
 def _start_peers(
     ours: Attachd, paths: Mapping[str, Sequence[str]], stack: contextlib.ExitStack, scratch: Path
 ) -> dict[str, Server]:
-    servers = {}
-    for name, runtime, script in (("Node", machine.node(), "trpc_node.mjs"), ("Bun", machine.bun(), "trpc_bun.mjs")):
-        port = free_port()
-        command = [runtime, str(machine.PEERS / script), str(port), str(ours.database)]
-        servers[name] = stack.enter_context(Server(command, port=port, log=scratch / f"{name}.log"))
+    bun_port = free_port()
+    bun = [machine.bun(), str(machine.PEERS / "trpc_bun.mjs"), str(bun_port), str(ours.database)]
+    servers = {
+        "Node": start_node(ours, stack, scratch / "Node.log"),
+        "Bun": stack.enter_context(Server(bun, port=bun_port, log=scratch / "Bun.log")),
+    }
     answers = {path.partition("?")[0]: ours.client.get(path) for of in paths.values() for path in of[:1]}
     file = scratch / "answers.json"
     file.write_bytes(
@@ -83,6 +92,13 @@ def _start_peers(
     )
     servers["limit"] = stack.enter_context(limit)
     return servers
+
+
+def start_node(ours: Attachd, stack: contextlib.ExitStack, log: Path) -> Server:
+    """@trpc/server on Node, on attachd's database; the stack stops it."""
+    port = free_port()
+    command = [machine.node(), str(machine.PEERS / "trpc_node.mjs"), str(port), str(ours.database)]
+    return stack.enter_context(Server(command, port=port, log=log))
 
 
 def _own_headers(answer: Answer) -> list[tuple[str, str]]:

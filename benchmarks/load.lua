@@ -1,7 +1,13 @@
 -- wrk … -- get PATHS             GET each path of the file in turn, over and over
+-- wrk … -- jsonl PATHS           the same, for JSON lines, as httpBatchStreamLink asks
 -- wrk … -- upload BODY BOUNDARY  POST the file's bytes as multipart/form-data
 -- The last line printed is the result as JSON, for benchmarks/load.py.
 local modes = {}
+
+function modes.jsonl(paths)
+  wrk.headers["trpc-accept"] = "application/jsonl"
+  modes.get(paths)
+end
 
 function modes.get(paths)
   local requests, index = {}, 0

@@ -44,6 +44,9 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     busy: float  # share of its core that the server used: well below 1, the load generator or another program was the limit
 
 
+Load = Callable[[Target, int, int], Sample]  # a target, how many connections, how many seconds
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """A case against one server: the samples in the order of the rounds."""
 
@@ -76,7 +79,8 @@ class _Summary(msgspec.Struct, frozen=True):
     timeouts: int
 
 
-def _run(target: Target, connections: int, seconds: int) -> Sample:
+def request(target: Target, connections: int, seconds: int) -> Sample:
+    """Requests a second that wrk gets answered."""
     headers = ["-H", f"Cookie: {target.cookie}"] if target.cookie else []
     sizes = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"]
     url = f"http://{HOST}:{target.server.port}{target.path}"
@@ -89,8 +93,6 @@ def _run(target: Target, connections: int, seconds: int) -> Sample:
     summary = msgspec.json.decode(done.stdout.strip().splitlines()[-1], type=_Summary)
     if summary.failed_sockets or summary.failed_statuses or summary.timeouts or not summary.requests:
         raise RuntimeError(f"{target.name}: requests failed under load: {summary}\n{target.server.state()}")
-    if target.after_run:
-        target.after_run()
     return Sample(
         requests_per_s=summary.requests / summary.duration_us * 1e6,
         p99_ms=summary.p99_us / 1000,
@@ -98,15 +100,22 @@ def _run(target: Target, connections: int, seconds: int) -> Sample:
     )
 
 
-def measure(case: str, targets: Sequence[Target], connections: int, plan: Plan) -> list[Result]:
+def measure(case: str, targets: Sequence[Target], connections: int, plan: Plan, load: Load = request) -> list[Result]:
     """Warm every target up, then run the rounds; one result a target. Raises RuntimeError when a request fails."""
+
+    def run(target: Target, seconds: int) -> Sample:
+        sample = load(target, connections, seconds)
+        if target.after_run:
+            target.after_run()
+        return sample
+
     print(f"{case}: warming up {', '.join(target.name for target in targets)}", flush=True)
     for target in targets:
-        _run(target, connections, plan.warm_up_seconds)
+        run(target, plan.warm_up_seconds)
     samples: dict[str, list[Sample]] = {target.name: [] for target in targets}
     for number in range(plan.rounds):
         for target in targets:
-            samples[target.name].append(_run(target, connections, plan.seconds))
+            samples[target.name].append(run(target, plan.seconds))
         rates = ", ".join(f"{name} {of[-1].requests_per_s:.0f}/s ({of[-1].busy:.0%})" for name, of in samples.items())
         print(f"{case}: round {number + 1} of {plan.rounds}: {rates}", flush=True)
     return [Result(case=case, server=name, samples=of) for name, of in samples.items()]

@@ -22,12 +22,13 @@ from benchmarks.calls import CASES, measure_calls
 from benchmarks.downloads import measure_downloads
 from benchmarks.load import Plan, Result
 from benchmarks.memory import Memory, measure_memory
+from benchmarks.streams import STREAMS, measure_streams
 from benchmarks.uploads import measure_uploads
 
 PAGE = machine.ROOT / "docs" / "performance.md"
 _FULL = Plan(rounds=5, seconds=3, warm_up_seconds=6)
 _QUICK = Plan(rounds=2, seconds=2, warm_up_seconds=3)
-_SUITES = (*CASES, "upload", "disk", "download", "memory")
+_SUITES = (*CASES, *STREAMS, "upload", "disk", "download", "memory")
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +104,8 @@ def _measure(suites: Sequence[str], plan: Plan, folder: Path | None) -> Outcome:
 def _results(suites: Sequence[str], plan: Plan, fast: Path, slow: Path) -> Iterator[Result]:
     if cases := [case for case in CASES if case in suites]:
         yield from measure_calls(cases, fast, plan)
+    if streams := [case for case in STREAMS if case in suites]:
+        yield from measure_streams(streams, fast, plan)
     if "upload" in suites:
         yield from measure_uploads("upload", fast, plan, fsync=False)
     if "disk" in suites:
@@ -119,7 +122,8 @@ def _how(plan: Plan) -> dict[str, str]:
 def _blocks(outcome: Outcome, comparisons: Sequence[Comparison]) -> dict[str, str]:
     """The tables that this run has figures for, by their place in docs/performance.md."""
     blocks = {"machine": report.facts_list(outcome.facts)}
-    for name, prefixes in (("calls", CASES), ("uploads", ("upload",)), ("disk", ("disk",)), ("downloads", ("download",))):
+    tables = {"calls": CASES, "streams": STREAMS, "uploads": ("upload",), "disk": ("disk",), "downloads": ("download",)}
+    for name, prefixes in tables.items():
         if of := [comparison for comparison in comparisons if comparison.peer.case.split()[0] in prefixes]:
             blocks[name] = report.comparison_table(of)
     if outcome.memory is not None:

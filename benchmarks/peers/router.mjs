@@ -1,7 +1,7 @@
 // The procedures that both tRPC peers serve: the application a careful team would write on @trpc/server. The look-ups do
 // what attachd does: a session by the SHA-256 of its token, kept in memory for 10 s, and rows of the caller's organization.
 import { createHash } from 'node:crypto';
-import { initTRPC, TRPCError } from '@trpc/server';
+import { initTRPC, tracked, TRPCError } from '@trpc/server';
 import superjson from 'superjson';
 import { z } from 'zod';
 
@@ -51,6 +51,40 @@ export function createApp(prepare) {
         .input(z.object({ conversationId: z.guid() }))
         .query(({ input, ctx }) => attachmentsOf.all(input.conversationId, ctx.session.organization_id)),
     }),
+    ticks: t.procedure.subscription(ticks),
   });
   return { router, sessionOf };
+}
+
+// The next event comes when every subscriber has taken the last; as in ticks.py.
+let waiting = [];
+let subscribers = 0;
+let number = 0;
+
+async function* ticks() {
+  subscribers += 1;
+  try {
+    while (true) {
+      const taken = new Promise((resolve) => waiting.push(resolve));
+      if (waiting.length >= subscribers) publish();
+      const event = await taken;
+      yield tracked(event.id, event.change);
+    }
+  } finally {
+    subscribers -= 1;
+  }
+}
+
+function publish() {
+  number += 1;
+  const at = '2026-11-22T10:00:00.000Z';
+  const id = '01a20100-0000-7000-8000-000000000001';
+  const conversation_id = '01a20100-0000-7000-8000-000000000002';
+  const attachment = {
+    id, conversation_id, filename: 'screenshot.pdf', content_type: 'application/pdf', size: 1024, created_at: at,
+  };
+  const event = { id: String(number), change: { type: 'created', id, conversation_id, at, attachment } };
+  const taking = waiting;
+  waiting = [];
+  for (const resolve of taking) resolve(event);
 }
