@@ -18,7 +18,7 @@ from storage import DOWNLOAD_PATH, Attachments, Download, Upload, is_signed
 Authenticate = Callable[[Scope], Awaitable[Principal]]
 
 UPLOAD_PATH = "/api/upload"
-_DOWNLOAD_HEADERS = DELIVERY_HEADERS | {b"accept"}
+DOWNLOAD_HEADERS = DELIVERY_HEADERS | {b"accept"}
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +28,12 @@ class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
     filename: str
     content_type: str
     size: int
+    url: str
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the file of an attachment is."""
+
     url: str
 
 
@@ -69,7 +75,7 @@ class DownloadHandler:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        await answer(self._handle, Exchange(scope, receive, send, _DOWNLOAD_HEADERS))
+        await answer(self._handle, Exchange(scope, receive, send, DOWNLOAD_HEADERS))
 
     async def _handle(self, exchange: Exchange) -> None:
         scope, request = exchange.scope, exchange.headers
@@ -104,7 +110,7 @@ class DownloadHandler:
                 raise (refused if error.code is Code.UNAUTHORIZED else error) from error
 
     def _link(self, record: Record) -> Reply:
-        return json_reply(200, {"url": self._base_url + _path(record)}, [(b"vary", b"accept")])
+        return json_reply(200, Link(url=self._base_url + _path(record)), [(b"vary", b"accept")])
 
 
 def attachment_routes(

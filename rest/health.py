@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Literal
 
+import msgspec
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
@@ -12,8 +14,18 @@ from schemas import Code, ServiceError
 
 Check = Callable[[], Awaitable[None]]
 
-_OK = json_reply(200, {"status": "ok"})
+HEALTH_PATH = "/healthz"
+READINESS_PATH = "/readyz"
 _NOTHING: frozenset[bytes] = frozenset()
+
+
+class Health(msgspec.Struct, frozen=True):
+    """The answer of both."""
+
+    status: Literal["ok"] = "ok"
+
+
+_OK = json_reply(200, Health())
 
 
 class HealthHandler:
@@ -42,7 +54,7 @@ class HealthHandler:
 
 def health_routes(check: Check, timeout_s: float) -> list[Route]:
     """The routes of liveness and readiness; `check` raises SERVICE_UNAVAILABLE when the process cannot serve."""
-    return [Route("/healthz", HealthHandler(_alive, timeout_s)), Route("/readyz", HealthHandler(check, timeout_s))]
+    return [Route(HEALTH_PATH, HealthHandler(_alive, timeout_s)), Route(READINESS_PATH, HealthHandler(check, timeout_s))]
 
 
 async def _alive() -> None:

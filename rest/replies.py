@@ -28,6 +28,19 @@ _CODE_HEADERS: dict[Code, Headers] = {
 _encoder = msgspec.json.Encoder()
 
 
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why something was refused: a name for programs, and what to mend for people."""
+
+    code: str
+    message: str
+
+
+class ErrorAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The body of every error."""
+
+    error: Refusal
+
+
 class Reply(msgspec.Struct, frozen=True):
     """A whole answer; `headers` has everything but Content-Length."""
 
@@ -60,7 +73,7 @@ def range_not_satisfiable(size_bytes: int) -> Reply:
 
 
 def _refusal(status: int, code: str, message: str, headers: Headers) -> Reply:
-    return json_reply(status, {"error": {"code": code, "message": message}}, headers)
+    return json_reply(status, ErrorAnswer(error=Refusal(code=code, message=message)), headers)
 
 
 # What a client learns of a bug or an outage: nothing; the log has the rest.

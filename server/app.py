@@ -7,6 +7,7 @@ import itertools
 import secrets
 import time
 from collections.abc import Callable, Iterable
+from importlib.metadata import version
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Router
@@ -17,13 +18,16 @@ from procedures import app_router
 from rest import (
     CONVERSATION_HEADER,
     FILENAME_HEADER,
+    OPENAPI_PATH,
     TICKET_HEADER,
     WHOLE_ANSWER,
     attachment_routes,
+    document_route,
     health_routes,
     not_found,
 )
 from schemas import ServiceError
+from server import openapi
 from server.credentials import Authenticator
 from server.log import RequestLog
 from server.setting_rules import signing_keys
@@ -221,9 +225,13 @@ class App:
                 idle_timeout_s=settings.upload.idle_timeout_seconds,
             ),
             *health_routes(store.check, READY_TIMEOUT_S),
+            document_route(OPENAPI_PATH, self._openapi()),
         ]
         self._fixed = {route.path: route.app for route in routes if not route.param_convertors}
         self._rest = Router(routes, redirect_slashes=False, default=not_found)
+
+    def _openapi(self) -> bytes:
+        return openapi.render(openapi.describe(self._settings, self._procedures, TRPC_PREFIX, version("attachd")))
 
 
 async def _starting(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -10,6 +10,7 @@ from server.arguments import Failure, Mistake, attempt, config_option, load, wit
 from server.credential_commands import key, session
 from server.log import configure_logging
 from server.migration import ensure_schema
+from server.openapi_commands import openapi
 from server.settings import Settings, SettingsError
 from server.type_commands import types
 from storage import Store, SweepReport
@@ -30,6 +31,7 @@ def main() -> None:
 main.add_command(session)
 main.add_command(key)
 main.add_command(types)
+main.add_command(openapi)
 
 
 @main.command()

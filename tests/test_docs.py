@@ -19,6 +19,7 @@ from starlette.routing import Route
 
 from procedures import app_router
 from rest import INTAKE_HEADERS
+from rest import OPERATIONS as ROUTES
 from schemas import Code, Reason
 from server.app import App
 from server.cli import main
@@ -82,7 +83,9 @@ def test_every_procedure_is_in_the_table() -> None:
 
 def test_every_route_is_in_the_table(tmp_path: Path) -> None:
     documented = set(re.findall(r"(/[^\s`]*)`", " ".join(row[0] for row in rows(section("Routes")))))
-    assert documented == {"/api/trpc/{procedure}", *asyncio.run(served_routes(tmp_path))}
+    served = set(asyncio.run(served_routes(tmp_path)))
+    assert documented == {"/api/trpc/{procedure}", *served}
+    assert {operation.path for operation in ROUTES} == served, "describe the route in rest/documented.py"
 
 
 async def served_routes(folder: Path) -> list[str]:

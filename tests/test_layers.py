@@ -37,7 +37,7 @@ FENCES = {
     "tomllib": ("server/settings.py",),
 }
 # The pure cores: bytes and values in, bytes and values out (DESIGN, 1).
-PURE = ("server/trpc/", "server/typescript/", "rest/multipart.py", "rest/ranges.py")
+PURE = ("server/trpc/", "server/typescript/", "server/openapi/", "rest/operations.py", "rest/multipart.py", "rest/ranges.py")
 IMPURE_MODULES = {"asyncio", "anyio", "time", "os", "socket", "threading", "random", "secrets"}
 SQL = re.compile(r"\s*(SELECT|INSERT INTO|UPDATE|DELETE FROM|CREATE TABLE|ALTER TABLE|BEGIN|PRAGMA)\s", re.ASCII)
 

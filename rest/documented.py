@@ -1,0 +1,145 @@
+"""What the routes of this room take and answer; tests hold it to the routes that there are, and to what they answer. Pure."""
+
+from typing import Any
+
+from rest.attachments import DOWNLOAD_HEADERS, UPLOAD_PATH, Link, Uploaded
+from rest.documents import DOCUMENT_HEADERS
+from rest.health import HEALTH_PATH, READINESS_PATH, Health
+from rest.intake import CONVERSATION_HEADER, FILENAME_HEADER, TICKET_HEADER
+from rest.operations import Answer, Content, Member, Operation, Parameter, head_of
+from schemas import Code, Id, Reason
+from storage import DOWNLOAD_PATH
+
+OPENAPI_PATH = "/openapi.json"
+
+_HEADER_DOCS = {
+    "accept": "`application/json` before `*/*` asks for the link of the file instead of its bytes.",
+    "content-digest": "SHA-256 of the file, or of the whole body (RFC 9530): bytes that do not match are refused.",
+    "if-match": "Answer 412 unless the file has one of these tags.",
+    "if-modified-since": "Answer 304 unless the file is newer.",
+    "if-none-match": "Answer 304 if the tag is one of these.",
+    "if-range": "Heed `Range` only if the file has this tag or date.",
+    "if-unmodified-since": "Answer 412 if the file is newer.",
+    "range": "One range of bytes, such as `bytes=0-99`.",
+    "repr-digest": "SHA-256 of the file (RFC 9530): bytes that do not match are refused.",
+}
+_DIGESTS = ("content-digest", "repr-digest")
+
+
+def _headers(*names: str) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name=name, place="header", doc=_HEADER_DOCS[name]) for name in sorted(names))
+
+
+# What comes with a file, in a form or as the body itself: here and for the procedures that take one.
+DIGEST_PARAMETERS = _headers(*_DIGESTS)
+FILE_PARAMETERS = (
+    Parameter(name=FILENAME_HEADER, place="header", doc="The name of a file that is the body: UTF-8, percent-encoded."),
+    Parameter(name=CONVERSATION_HEADER, place="header", doc="Conversation of a file that is the body.", type=Id),
+    Parameter(name=TICKET_HEADER, place="header", doc="Ticket of a file that is the body.", type=Id),
+    *DIGEST_PARAMETERS,
+)
+FORM = Content(
+    members={
+        "file": Member(doc="The file, with its name; the field may also be called `files`.", required=True),
+        "conversationId": Member(doc="Conversation of the file.", type=Id),
+        "ticketId": Member(doc="Ticket of the file.", type=Id),
+    }
+)
+UPLOAD_ERRORS = (
+    *(Code.BAD_REQUEST, Code.FORBIDDEN, Code.TIMEOUT, Reason.ATTACHMENT_TOO_LARGE, Code.UNSUPPORTED_MEDIA_TYPE),
+    *(Reason.INVALID_ATTACHMENT_TYPE, Code.INTERNAL_SERVER_ERROR, Code.SERVICE_UNAVAILABLE),
+)
+_ANY = Content()
+_FAILURES = (Code.INTERNAL_SERVER_ERROR, Code.SERVICE_UNAVAILABLE)
+
+_UPLOAD = Operation(
+    id="upload-file",
+    tag="files",
+    method="POST",
+    path=UPLOAD_PATH,
+    doc="Keep a file.\n\nA form with one file; the conversation and the ticket it belongs to may stand before or after it.",
+    parameters=DIGEST_PARAMETERS,
+    body={"multipart/form-data": FORM},
+    answers={
+        200: Answer(
+            doc="It is kept.", content={"application/json": Content(type=Uploaded)}, headers=("location", "repr-digest")
+        )
+    },
+    errors=(Code.UNAUTHORIZED, *UPLOAD_ERRORS),
+    authenticated=True,
+)
+_DOWNLOAD = Operation(
+    id="download-file",
+    tag="files",
+    method="GET",
+    path=DOWNLOAD_PATH,
+    doc="The bytes of an attachment, or where they are.\n\nImages and PDF may be shown by a browser, everything else is saved.",
+    parameters=(
+        Parameter(name="id", place="path", doc="Which attachment.", type=Id, required=True),
+        Parameter(name="download", place="query", doc="`1`: save what a browser would show."),
+        Parameter(name="exp", place="query", doc="Of a signed link: when it expires, in Unix seconds."),
+        Parameter(name="kid", place="query", doc="Of a signed link: the key that signed it."),
+        *_headers(*(name.decode() for name in DOWNLOAD_HEADERS)),
+    ),
+    answers={
+        200: Answer(
+            doc="The file; to a client that would rather have JSON its link.",
+            content={"application/json": Content(type=Link, or_file=True), "*/*": _ANY},
+            headers=("etag", "last-modified", "content-disposition", "accept-ranges", "content-digest", "repr-digest"),
+        ),
+        206: Answer(
+            doc="The range of the file.",
+            content={"*/*": _ANY},
+            headers=("etag", "last-modified", "content-disposition", "accept-ranges", "content-range", "repr-digest"),
+        ),
+        304: Answer(doc="The client has it already.", headers=("etag", "last-modified")),
+    },
+    errors=(
+        *(Code.UNAUTHORIZED, Code.FORBIDDEN, Code.NOT_FOUND, Code.PRECONDITION_FAILED, "RANGE_NOT_SATISFIABLE"),
+        *_FAILURES,
+    ),
+    authenticated=True,
+    by_link=True,
+)
+_HEALTHY = {200: Answer(doc="It does.", content={"application/json": Content(type=Health)})}
+_HEALTH = Operation(
+    id="get-health",
+    tag="process",
+    method="GET",
+    path=HEALTH_PATH,
+    doc="Whether the process answers.",
+    answers=_HEALTHY,
+    errors=(Code.INTERNAL_SERVER_ERROR,),
+)
+_READINESS = Operation(
+    id="get-readiness",
+    tag="process",
+    method="GET",
+    path=READINESS_PATH,
+    doc="Whether the database and the storage answer.",
+    answers=_HEALTHY,
+    errors=_FAILURES,
+)
+_OPENAPI = Operation(
+    id="get-openapi",
+    tag="process",
+    method="GET",
+    path=OPENAPI_PATH,
+    doc="This document.",
+    parameters=_headers(*(name.decode() for name in DOCUMENT_HEADERS)),
+    answers={
+        200: Answer(doc="It.", content={"application/json": Content(type=dict[str, Any])}, headers=("etag",)),
+        304: Answer(doc="The client has it already.", headers=("etag",)),
+    },
+    errors=(Code.INTERNAL_SERVER_ERROR,),
+)
+OPERATIONS = (
+    _UPLOAD,
+    _DOWNLOAD,
+    head_of(
+        _DOWNLOAD, (200, 304), (*(Code.UNAUTHORIZED, Code.FORBIDDEN, Code.NOT_FOUND, Code.PRECONDITION_FAILED), *_FAILURES)
+    ),
+    *(_HEALTH, head_of(_HEALTH, (200,), (Code.INTERNAL_SERVER_ERROR,))),
+    *(_READINESS, head_of(_READINESS, (200,), _FAILURES)),
+    *(_OPENAPI, head_of(_OPENAPI, (200, 304), (Code.INTERNAL_SERVER_ERROR,))),
+)

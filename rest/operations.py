@@ -1,0 +1,76 @@
+"""What a route takes and answers, as data that the document of the API is made of (`server/openapi/`). Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from schemas import Code, Reason
+
+RestError = Code | Reason | Literal["RANGE_NOT_SATISFIABLE"]  # the last is HTTP's alone
+
+
+class Parameter(msgspec.Struct, frozen=True, kw_only=True):
+    """A parameter of a request. `type` is what its text is read as."""
+
+    name: str
+    place: Literal["path", "query", "header"]
+    doc: str
+    type: Any = str
+    required: bool = False
+
+
+class Member(msgspec.Struct, frozen=True, kw_only=True):
+    """A field of a form; without a `type` it is a file."""
+
+    doc: str
+    type: Any = None
+    required: bool = False
+
+
+class Content(msgspec.Struct, frozen=True, kw_only=True):
+    """A body of one media type: JSON of a `type`, a form of `members`, else bytes; with `or_file` also somebody's JSON file."""
+
+    type: Any = None
+    or_file: bool = False
+    members: Mapping[str, Member] = {}
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer that is no error: bodies by media type, and the names of the headers that it may have."""
+
+    doc: str
+    content: Mapping[str, Content] = {}
+    headers: tuple[str, ...] = ()
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """A method of a path. The `id` is for generated clients and stays as it is; the first line of `doc` is its title.
+
+    A caller must be `authenticated`, or follow a signed link where that may be done `by_link`. `errors` are answered as
+    `rest/replies.py` writes them; HEAD answers without bodies.
+    """
+
+    id: str
+    tag: str
+    method: Literal["GET", "HEAD", "POST"]
+    path: str
+    doc: str
+    parameters: tuple[Parameter, ...] = ()
+    body: Mapping[str, Content] = {}
+    answers: Mapping[int, Answer]
+    errors: tuple[RestError, ...] = ()
+    authenticated: bool = False
+    by_link: bool = False
+
+
+def head_of(operation: Operation, answers: tuple[int, ...], errors: tuple[RestError, ...]) -> Operation:
+    """The HEAD of a GET: the same request, those of its answers."""
+    return msgspec.structs.replace(
+        operation,
+        id=f"{operation.id}-head",
+        method="HEAD",
+        doc=f"{operation.doc.splitlines()[0]} (headers only)",
+        answers={status: operation.answers[status] for status in answers},
+        errors=errors,
+    )

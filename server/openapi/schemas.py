@@ -1,0 +1,67 @@
+r"""JSON Schemas of the types that cross the wire, and one list of those that have names. Pure.
+
+The limits of `Meta`, defaults and docstrings are in them, because msgspec puts them there. Patterns are rewritten: JSON Schema
+has those of ECMA 262, which knows neither `\A` nor `\Z`, and whose `$` lets no final newline through.
+"""
+
+import inspect
+import typing
+from collections.abc import AsyncIterator, Awaitable
+from typing import Any
+
+import msgspec
+
+Schema = dict[str, Any]
+
+_REFERENCE = "#/components/schemas/{name}"
+_LATER = (Awaitable, AsyncIterator)
+
+
+class Schemas:
+    """Collects types; the schemas that `of` gives are filled in by `finish`, when all types are known."""
+
+    def __init__(self) -> None:
+        self._asked: list[tuple[Any, Schema]] = []
+
+    def of(self, type_: Any) -> Schema:
+        """The schema of a type, empty until `finish`."""
+        schema: Schema = {}
+        self._asked.append((type_, schema))
+        return schema
+
+    def finish(self) -> dict[str, Schema]:
+        """Fill in the schemas; gives those of the named types, which they refer to."""
+        types = [type_ for type_, _ in self._asked]
+        found, named = msgspec.json.schema_components(types, schema_hook=_unknown, ref_template=_REFERENCE)
+        for (_, schema), filled in zip(self._asked, found, strict=True):
+            schema.update(_rewritten(filled))
+        return {name: _rewritten(named[name]) for name in sorted(named)}
+
+
+def _unknown(type_: Any) -> Schema:
+    """The schema of a type that msgspec does not know."""
+    origin = typing.get_origin(type_)
+    if origin in _LATER:
+        return {"description": "Comes later, to clients that read JSON lines."}
+    return {"description": f"As superjson writes a {getattr(type_, '__name__', 'value')}."}
+
+
+def _rewritten(schema: Any) -> Any:
+    if isinstance(schema, list):
+        return [_rewritten(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _rewritten_member(key, value) for key, value in schema.items()}
+
+
+def _rewritten_member(key: str, value: Any) -> Any:
+    if not isinstance(value, str):  # of a keyword; or the schema of a member that is called like one
+        return _rewritten(value)
+    return _KEYWORDS[key](value) if key in _KEYWORDS else value
+
+
+def _ecma(pattern: str) -> str:
+    return pattern.replace(r"\A", "^").replace(r"\Z", "$")
+
+
+_KEYWORDS = {"pattern": _ecma, "description": inspect.cleandoc}
