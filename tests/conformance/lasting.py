@@ -130,13 +130,12 @@ class Client:
         held: dict[str, int] = reply.json()["result"]["data"]["json"]
         return held
 
-
-def until_closed(client: Client) -> None:
-    """Wait until no generator of `open.*` is open any more."""
-    deadline = time.monotonic() + CLOSED_WITHIN_S
-    while client.held()["generators"]:
-        assert time.monotonic() < deadline, "a generator that nobody listens to is still open"
-        time.sleep(0.02)
+    def until_closed(self) -> None:
+        """Wait until no generator of `open.*` is open any more."""
+        deadline = time.monotonic() + CLOSED_WITHIN_S
+        while self.held()["generators"]:
+            assert time.monotonic() < deadline, "a generator that nobody listens to is still open"
+            time.sleep(0.02)
 
 
 def assert_error(event: Event, code: str, status: int, path: str, message: str) -> None:

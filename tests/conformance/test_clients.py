@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.conformance.launched import Launched
 from tests.conformance.node import node_command, npm_install
 from tests.running import Attachd
 
@@ -97,7 +98,11 @@ class Trpc:
 
     def __call__(self, *calls: dict[str, Any], who: str | None = "member") -> Reply:
         headers = {"cookie": f"session={self.site.tokens[who]}"} if who else {}
-        command = {"link": self.link.name, "options": self.link.options, "url": f"{self.site.base_url}/api/trpc"}
+        return self.run(self.site.base_url, headers, *calls)
+
+    def run(self, base_url: str, headers: dict[str, str], *calls: dict[str, Any]) -> Reply:
+        """The calls at a server with those headers."""
+        command = {"link": self.link.name, "options": self.link.options, "url": f"{base_url}/api/trpc"}
         return Reply(**self.client.run({**command, "headers": headers, "calls": calls}))
 
     def statuses(self, *, each: list[int], batch: list[int]) -> list[int]:
@@ -122,6 +127,11 @@ def query(path: str, input: Any = None, *, annotate: dict[str, Any] | None = Non
 def mutate(path: str, input: Any = None, **options: Any) -> dict[str, Any]:
     """A mutation; otherwise as `query`."""
     return {**query(path, input, **options), "type": "mutate"}
+
+
+def subscribe(path: str, input: Any = None) -> dict[str, Any]:
+    """A subscription to its end, whose value is the list of its items; otherwise as `query`."""
+    return {**query(path, input), "type": "subscribe"}
 
 
 def get(id: str) -> dict[str, Any]:
@@ -391,3 +401,20 @@ def assert_aborted(trpc: Trpc, conversation: str, moment: str) -> None:
     assert "abort" in error["message"].lower()
     assert "data" not in error
     assert trpc(list_(conversation)).values == [[]], "the connection pool and the server go on"
+
+
+OVER_WEBSOCKET = {name: link for name, link in LINKS.items() if not link.has_requests}
+
+
+@pytest.mark.parametrize("trpc", OVER_WEBSOCKET.values(), ids=OVER_WEBSOCKET, indirect=True)
+def test_subscriptions_over_a_websocket(trpc: Trpc, launched: Launched) -> None:
+    """By each version of the client; what more there is to subscriptions, version 11 shows in test_lasting.py."""
+    calls = [subscribe("sub.count", {"to": 3}), subscribe("sub.tracked", {"lastEventId": "2"}), subscribe("sub.fails")]
+    reply = trpc.run(launched.base_url, {"cookie": f"session={launched.names['member']}"}, *calls)
+    counted, tracked, failed = reply.outcomes
+    assert counted["value"]["json"] == [0, 1, 2]
+    assert tracked["value"] == {
+        "json": [{"id": "3", "data": {"index": 3, "when": "2024-01-15T10:30:00.000Z"}}],
+        "meta": {"values": {"0.data.when": ["Date"]}, "v": 1},
+    }
+    assert failed["error"]["data"] == {"code": "CONFLICT", "httpStatus": 409, "path": "sub.fails"}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conformance.lasting import Client, Lasting, assert_error, until_closed
+from tests.conformance.lasting import Client, Lasting, assert_error
 from tests.conformance.launched import Launched
 
 SUBSCRIPTION_LINKS = ("sse", "ws", "split")
@@ -91,12 +91,12 @@ def test_leaving_closes_the_generator(client: Client, how: str) -> None:
     assert running.data() == 0
     assert client.held()["generators"] == 1
     getattr(running, how)()
-    until_closed(client)
+    client.until_closed()
 
 
 def test_leaving_before_the_first_item(client: Client) -> None:
     client.subscribe("open.run").stop()
-    until_closed(client)
+    client.until_closed()
 
 
 def test_many_subscriptions_of_one_client(client: Client) -> None:
@@ -105,7 +105,7 @@ def test_many_subscriptions_of_one_client(client: Client) -> None:
     assert client.held()["generators"] == 50
     for running in many:
         running.stop()
-    until_closed(client)
+    client.until_closed()
 
 
 def test_a_call_beside_a_subscription_on_one_socket(lasting: Lasting, launched: Launched) -> None:
@@ -118,4 +118,4 @@ def test_a_call_beside_a_subscription_on_one_socket(lasting: Lasting, launched: 
     message = "Cannot return an async iterable or observable from a query procedure with WebSockets"
     assert_error(refused, "UNSUPPORTED_MEDIA_TYPE", 415, "stream.count", message)
     running.stop()
-    until_closed(client)
+    client.until_closed()

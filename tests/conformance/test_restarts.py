@@ -4,60 +4,24 @@ Nothing is lost, nothing comes twice, and all of it in order: over server-sent e
 alone, which connects again with the id of the last event it has seen.
 """
 
-import itertools
-import threading
-import time
+import os
+import signal
 import uuid
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.conformance.lasting import Lasting, Running
+from tests.conformance.lasting import Lasting
+from tests.conformance.subscribing import Uploader, assert_all_created, subscribe
 from tests.running import Attachd
 
 LINKS = ("sse", "ws")
-BEFORE, MEANWHILE, AFTER = 5, 5, 5
-PAUSE_S = 0.02
-
-
-class Uploader(threading.Thread):
-    """Uploads into a conversation until it is told to stop, again and again where a connection fails."""
-
-    def __init__(self, site: Attachd, conversation_id: str) -> None:
-        super().__init__(daemon=True)
-        self.site, self.conversation_id = site, conversation_id
-        self.acknowledged: list[str] = []
-        self._stopping = threading.Event()
-
-    def run(self) -> None:
-        for number in itertools.count():
-            if self._stopping.wait(PAUSE_S):
-                return
-            try:
-                with self.site.client() as client:
-                    reply = client.post(
-                        "/api/upload",
-                        data={"conversationId": self.conversation_id},
-                        files={"file": (f"{number}.txt", b"a note\n")},
-                    )
-            except httpx.TransportError:
-                continue
-            if reply.status_code == 200:
-                self.acknowledged.append(reply.json()["id"])
-
-    def more(self, count: int) -> None:
-        """Wait until so many more uploads are acknowledged."""
-        wanted, deadline = len(self.acknowledged) + count, time.monotonic() + 30
-        while len(self.acknowledged) < wanted:
-            assert time.monotonic() < deadline, "the uploads do not go on"
-            time.sleep(PAUSE_S)
-
-    def stop(self) -> None:
-        """Let the upload under way end."""
-        self._stopping.set()
-        self.join(30)
+BEFORE, AFTER = 5, 5
+WORKERS = 2
+# So many of each link that both workers are likely to have some: the kernel spreads connections as it likes.
+SPREAD = 6
 
 
 @pytest.fixture(scope="module")
@@ -69,52 +33,53 @@ def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attachd]:
         yield site
 
 
-def subscribe(lasting: Lasting, site: Attachd, link: str, conversation_id: str) -> Running:
-    return lasting.start(
-        op="subscribe",
-        link=link,
-        url=f"{site.base_url}/api/trpc",
-        headers={"cookie": f"session={site.tokens['member']}"},
-        path="attachments.onChange",
-        input={"json": {"conversationId": conversation_id}},
-    )
-
-
-def created_until(running: Running, last: str) -> list[dict[str, Any]]:
-    """The events up to that of the attachment `last`."""
-    events: list[dict[str, Any]] = []
-    while not events or events[-1]["data"]["id"] != last:
-        events.append(running.data())
-    return events
+@pytest.fixture(scope="module")
+def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attachd]:
+    with Attachd(tmp_path_factory.mktemp("workers"), "--workers", str(WORKERS)) as site:
+        yield site
 
 
 @pytest.mark.parametrize("how", ["terminate", "kill"])
-def test_restart(restarted: Attachd, how: str) -> None:
+def test_restart(lasting: Lasting, restarted: Attachd, how: str) -> None:
     conversation = str(uuid.uuid4())
-    with Lasting() as lasting:
-        subscriptions = {link: subscribe(lasting, restarted, link, conversation) for link in LINKS}
-        for running in subscriptions.values():
-            assert running.data()["data"]["type"] == "ready"
-        uploader = Uploader(restarted, conversation)
-        uploader.start()
-        uploader.more(BEFORE)
-        getattr(restarted.process, how)()
-        restarted.process.wait(30)
-        restarted.process.communicate()
-        restarted.start()
-        uploader.more(AFTER)
-        uploader.stop()
-        with restarted.client() as client:
-            query = {"input": f'{{"conversationId":"{conversation}"}}'}
-            listed = client.get("/api/trpc/attachments.list", params=query).json()["result"]["data"]["json"]
-        stored = [item["id"] for item in listed]
-        assert set(uploader.acknowledged) <= set(stored)
-        for link, running in subscriptions.items():
-            events = created_until(running, uploader.acknowledged[-1])
-            numbers = [int(event["id"]) for event in events]
-            assert numbers == sorted(set(numbers)), link
-            assert {event["data"]["type"] for event in events} == {"created"}
-            assert sorted(event["data"]["id"] for event in events) == sorted(stored), link
-            assert running.rest() == []
-            assert running.states.count("connecting") >= 1, "the subscription went through the restart"
-            running.stop()
+    subscriptions = [subscribe(lasting, restarted, link, conversation) for link in LINKS]
+    uploader = Uploader(restarted, conversation)
+    uploader.start()
+    uploader.more(BEFORE)
+    getattr(restarted.process, how)()
+    restarted.process.communicate(timeout=30)
+    restarted.start()
+    uploader.more(AFTER)
+    uploader.stop()
+    for running in subscriptions:
+        assert_all_created(running, uploader)
+        assert running.states.count("connecting") > 1, "the subscription went through the restart"
+        running.stop()
+
+
+def test_death_of_a_worker(lasting: Lasting, workers: Attachd) -> None:
+    """Uploads go to whichever worker takes them, and subscribers of both hear of all."""
+    conversation = str(uuid.uuid4())
+    subscriptions = [subscribe(lasting, workers, link, conversation) for link in LINKS * SPREAD]
+    uploader = Uploader(workers, conversation)
+    uploader.start()
+    uploader.more(BEFORE)
+    os.kill(max(worker_pids(workers), key=connections), signal.SIGKILL)
+    uploader.more(AFTER)
+    uploader.stop()
+    for running in subscriptions:
+        assert_all_created(running, uploader)
+        running.stop()
+    assert any(running.states.count("connecting") > 1 for running in subscriptions), "some were the dead worker's"
+
+
+def worker_pids(site: Attachd) -> list[int]:
+    """The processes that serve: those children of the supervisor that it has spawned."""
+    pid = site.process.pid
+    children = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [child for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def connections(pid: int) -> int:
+    """How many sockets a process has open."""
+    return sum(link.readlink().name.startswith("socket:") for link in Path(f"/proc/{pid}/fd").iterdir())

@@ -3,7 +3,8 @@
 // Command: {url, link, options, headers, calls: [{type, path, input?, abort?}]}; `input` in superjson's form {json, meta},
 // absent for undefined. `abort`: "called" aborts in the tick of the call, "answered" once the headers of the answer have come.
 // Result: {outcomes: [{value} | {error}], requests: [{method, url, status}]}; `value` again in superjson's form. The calls of
-// a command start in one tick, as those of a page that renders do, so that batching links join them.
+// a command start in one tick, as those of a page that renders do, so that batching links join them. A subscription, type
+// "subscribe", comes to the list of its items once it has ended.
 import { createInterface } from 'node:readline';
 import superjson from 'superjson';
 
@@ -14,6 +15,12 @@ export const describe = (error) => ({
   data: error.data,
   shape: error.shape,
 });
+
+const itemsOf = (procedure, input) =>
+  new Promise((resolve, reject) => {
+    const items = [];
+    procedure.subscribe(input, { onData: (item) => items.push(item), onComplete: () => resolve(items), onError: reject });
+  });
 
 async function run(createClient, { url, link, options, headers, calls }) {
   const requests = [];
@@ -34,7 +41,9 @@ async function run(createClient, { url, link, options, headers, calls }) {
   const outcomes = calls.map(async ({ type, path, input }, i) => {
     const procedure = path.split('.').reduce((node, name) => node[name], client);
     try {
-      const value = await procedure[type](input && superjson.deserialize(input), { signal: controllers[i].signal });
+      const given = input && superjson.deserialize(input);
+      const options = { signal: controllers[i].signal };
+      const value = await (type === 'subscribe' ? itemsOf(procedure, given) : procedure[type](given, options));
       return { value: superjson.serialize(value) };
     } catch (error) {
       return { error: describe(error) };

@@ -1,0 +1,56 @@
+"""Subscriptions on which nothing happens, with short times: pings keep them, and without pings the client connects again."""
+
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.conformance.lasting import Client, Lasting
+from tests.conformance.launched import Launched
+
+PING_S, INACTIVITY_S, PONG_WAIT_S = 0.1, 0.5, 0.4
+QUIET_S = 1.2
+SETTINGS = {
+    "ATTACHD_STREAM_PING_SECONDS": str(PING_S),
+    "ATTACHD_STREAM_RECONNECT_AFTER_INACTIVITY_SECONDS": str(INACTIVITY_S),
+    "ATTACHD_WEBSOCKET_PING_SECONDS": str(PING_S),
+    "ATTACHD_WEBSOCKET_PONG_WAIT_SECONDS": str(PONG_WAIT_S),
+}
+
+
+@pytest.fixture(scope="module")
+def pinging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+    with Launched(tmp_path_factory.mktemp("pinging"), **SETTINGS) as site:
+        yield site
+
+
+def test_pings_keep_quiet_subscriptions(lasting: Lasting, pinging: Launched) -> None:
+    """The client of a WebSocket answers them; that of server-sent events sees that the server is there."""
+    clients = [Client(lasting, pinging, link) for link in ("sse", "ws")]
+    subscriptions = [client.subscribe("open.run") for client in clients]
+    assert [running.data() for running in subscriptions] == [0, 0]
+    states = [list(running.states) for running in subscriptions]
+    time.sleep(QUIET_S)
+    assert [running.rest() for running in subscriptions] == [[], []]
+    assert [running.states for running in subscriptions] == states
+    assert clients[0].held()["generators"] == 2
+    for running in subscriptions:
+        running.stop()
+    clients[0].until_closed()
+
+
+def test_a_server_that_says_nothing_is_left_and_found_again(lasting: Lasting, pinging: Launched) -> None:
+    client = Client(lasting, pinging, "sse")
+    running = client.subscribe("open.run")
+    assert running.data() == 0
+    connections = running.states.count("connecting")
+    pinging.process.send_signal(signal.SIGSTOP)
+    try:
+        time.sleep(2 * INACTIVITY_S)
+    finally:
+        pinging.process.send_signal(signal.SIGCONT)
+    assert running.data() == 0, "it subscribed again"
+    assert running.states.count("connecting") > connections
+    running.stop()
+    client.until_closed()
