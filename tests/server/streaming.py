@@ -5,6 +5,7 @@ import contextlib
 import functools
 import json
 import socket
+import sqlite3
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,19 +17,20 @@ import uvicorn
 
 from procedures import Router
 from server.app import App, create_app
-from server.migration import ensure_schema
 from server.protocol import LimitedProtocol
 from server.settings import load_settings
+from storage import migrate
 
 TIMEOUT_S = 10.0
 
 
 @functools.cache
-def _database() -> bytes:
-    """A database without rows, which takes a second to make."""
+def _database() -> str:
+    """The statements that make a database without rows, which takes Alembic a second."""
     with tempfile.TemporaryDirectory() as folder:
-        ensure_schema(f"sqlite:///{folder}/attachd.db")
-        return (Path(folder) / "attachd.db").read_bytes()
+        migrate(f"sqlite:///{folder}/attachd.db")
+        with contextlib.closing(sqlite3.connect(f"{folder}/attachd.db")) as database:
+            return "\n".join(database.iterdump())
 
 
 @asynccontextmanager
@@ -42,7 +44,8 @@ async def serving(folder: Path, router: Router, *, development: bool = False, **
     }
     loaded = load_settings(None, variables)
     loaded = msgspec.structs.replace(loaded, server=msgspec.structs.replace(loaded.server, development=development))
-    (folder / "attachd.db").write_bytes(_database())
+    with contextlib.closing(sqlite3.connect(folder / "attachd.db")) as database:
+        database.executescript(_database())
     app = create_app(loaded, [router])
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
@@ -52,7 +55,8 @@ async def serving(folder: Path, router: Router, *, development: bool = False, **
     # The test process keeps its own signals.
     task = asyncio.create_task(server._serve([listening]))  # noqa: SLF001
     try:
-        while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
+        while not server.started:
+            assert not task.done(), "the server did not start"
             await asyncio.sleep(0.01)
         live = Live(app, listening.getsockname()[1], server)
         yield live
