@@ -152,7 +152,18 @@ def _bad_input(error: Exception, raw: object) -> ServiceError:
 
 
 def _check_output(path: str, output: object, type_: Any) -> None:
+    # What JSON has no form for, such as an awaitable that is to be waited for, goes around it by a name.
+    held: dict[object, object] = {}
+
+    def hold(value: object) -> str:
+        name = f"\0{len(held)}"
+        held[name] = value
+        return name
+
+    def give(_type: type, name: object) -> object:
+        return held.get(name, name) if isinstance(name, str) else name
+
     try:
-        msgspec.convert(msgspec.to_builtins(output, enc_hook=lambda later: later), type_)
+        msgspec.convert(msgspec.to_builtins(output, enc_hook=hold), type_, dec_hook=give)
     except msgspec.ValidationError as error:
         raise TypeError(f"the output of procedure {path!r} does not fit its annotation: {error}") from error

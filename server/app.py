@@ -33,7 +33,16 @@ from server.log import RequestLog
 from server.setting_rules import signing_keys
 from server.settings import Settings
 from server.state import BEGIN_SHUTDOWN, UPGRADES
-from server.transports import Calls, Limits, StreamLimits, Subscriptions, TrpcEndpoint, WebSocketEndpoint
+from server.transports import (
+    Calls,
+    Limits,
+    LineStreams,
+    StreamLimits,
+    Streams,
+    Subscriptions,
+    TrpcEndpoint,
+    WebSocketEndpoint,
+)
 from server.trpc.requests import Rules
 from storage import Options, Store, api_a, open_store
 from storage.policy import MEBIBYTE
@@ -203,8 +212,9 @@ class App:
             max_subscriptions=stream.max_subscriptions,
         )
         subscriptions = Subscriptions(self._procedures, calls, limits, self._log)
+        lines = LineStreams(calls, stream.jsonl_ping_seconds, self._log)
         self._sockets = WebSocketEndpoint(TRPC_PREFIX, calls, settings, self._log, self._next_request_id)
-        self._endings += [subscriptions.close, self._sockets.begin_shutdown]
+        self._endings += [subscriptions.close, lines.close, self._sockets.begin_shutdown]
         self._trpc = TrpcEndpoint(
             TRPC_PREFIX,
             calls,
@@ -214,7 +224,7 @@ class App:
                 max_file_bytes=store.attachments.policy.max_bytes,
                 body_idle_s=settings.upload.idle_timeout_seconds,
             ),
-            subscriptions,
+            Streams(lines, subscriptions),
             self._log,
         )
         routes = [

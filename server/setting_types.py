@@ -130,6 +130,9 @@ class StreamSettings(msgspec.Struct, frozen=True, kw_only=True):
     max_subscriptions: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Subscriptions over server-sent events in a process.")
     ] = 5000
+    jsonl_ping_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="Seconds without a line after which a stream of JSON lines is pinged; 0: never.")
+    ] = 10.0
 
 
 class SweepSettings(msgspec.Struct, frozen=True, kw_only=True):

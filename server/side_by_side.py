@@ -29,7 +29,7 @@ async def side_by_side(calls: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
 async def _with_tasks(call: Coroutine[Any, Any, T], awaited: object, others: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     tasks = [asyncio.create_task(other) for other in others]
     try:
-        return [await _resume(call, awaited), *[await task for task in tasks]]
+        return [await resume(call, awaited), *[await task for task in tasks]]
     except BaseException:
         for task in tasks:
             task.cancel()
@@ -37,7 +37,7 @@ async def _with_tasks(call: Coroutine[Any, Any, T], awaited: object, others: Seq
 
 
 @types.coroutine
-def _resume(call: Coroutine[Any, Any, T], awaited: object) -> Generator[object, Any, T]:
+def resume(call: Coroutine[Any, Any, T], awaited: object) -> Generator[object, Any, T]:
     """The rest of a coroutine that waits for `awaited`, which the task is told of as if it had run in it all along."""
     try:
         while True:

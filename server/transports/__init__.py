@@ -4,8 +4,18 @@ They move bytes between the socket and the pure core in `server/trpc/`; what run
 """
 
 from server.transports.calls import Calls
-from server.transports.http import Limits, TrpcEndpoint
+from server.transports.http import Limits, Streams, TrpcEndpoint
+from server.transports.jsonl import LineStreams
 from server.transports.sse import StreamLimits, Subscriptions
 from server.transports.websocket import WebSocketEndpoint
 
-__all__ = ["Calls", "Limits", "StreamLimits", "Subscriptions", "TrpcEndpoint", "WebSocketEndpoint"]
+__all__ = [
+    "Calls",
+    "Limits",
+    "LineStreams",
+    "StreamLimits",
+    "Streams",
+    "Subscriptions",
+    "TrpcEndpoint",
+    "WebSocketEndpoint",
+]

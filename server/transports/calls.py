@@ -9,7 +9,9 @@ from schemas import ServiceError
 from server.credentials import Authenticator
 from server.log import log_exception
 from server.trpc import responses
+from server.trpc.jsonl import Output, Settled
 from server.trpc.responses import Outcome
+from server.trpc.superjson import is_plain
 from storage import Attachments
 
 ROUTE = "trpc"  # what the log calls a request that failed before its procedures were known
@@ -24,6 +26,8 @@ class Calls:
     ) -> None:
         self.find = procedures.get
         self.encoders = {procedure.path: responses.encoder(procedure) for procedure in procedures}
+        self._whole_encoders = {procedure.path: responses.whole_encoder(procedure) for procedure in procedures}
+        self._plain = frozenset(procedure.path for procedure in procedures if is_plain(procedure.output_type))
         self._attachments = attachments
         self._principal = authenticator.principal
         self._stacks = stacks
@@ -46,7 +50,7 @@ class Calls:
         path = procedure.path
         try:
             output = await procedure.run(Call(path, procedure.kind, context, read_input, procedure.meta))
-            return self.encoders[path](output)
+            return self._whole_encoders[path](output)
         except Exception as error:  # noqa: BLE001 (the edge: `failure` logs what must be seen)
             return self.failure(error, path, request_id)
 
@@ -57,6 +61,17 @@ class Calls:
             return await procedure.run(Call(path, procedure.kind, context, read_input, procedure.meta))
         except Exception as error:
             raise self.failure(error, path, request_id) from error
+
+    async def settled(self, procedure: Procedure, context: Context, read_input: ReadInput, request_id: str) -> Settled:
+        """Run one call for an answer in JSON lines, which may hold what is not there yet. Never raises."""
+        path = procedure.path
+        if path in self._plain and not procedure.streams:
+            return await self.outcome(procedure, context, read_input, request_id)
+        try:
+            output = await self.output(procedure, context, read_input, request_id)
+        except ServiceError as error:
+            return error
+        return Output(output, self.encoders[path] if path in self._plain else None)
 
     def failure(self, error: Exception, route: str, request_id: str) -> ServiceError:
         """What the client is told of an exception; logs it when somebody must look."""

@@ -6,23 +6,25 @@ side; the failure of one is that call's outcome.
 
 import asyncio
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.types import Receive, Scope, Send
 
-from procedures import Context
+from procedures import Context, Procedure, ReadInput
 from rest import INTAKE_HEADERS, WHOLE_ANSWER, Exchange, Reply
 from schemas import ClientDisconnected, Code, ServiceError
 from server.log import RequestLog
 from server.side_by_side import side_by_side
 from server.transports.calls import ROUTE, Calls
 from server.transports.files import BodyFile, file_input
-from server.transports.sse import Asked, Subscription, Subscriptions
+from server.transports.jsonl import LineStream, LineStreams
+from server.transports.sse import Subscription, Subscriptions
+from server.transports.streams import Asked
 from server.trpc import requests, responses
 from server.trpc.requests import Inputs, Request, Rules
-from server.trpc.responses import Outcome
+from server.trpc.responses import Outcome, StreamRequired
 
 _CONTENT_TYPE = (b"content-type", b"application/json")
 _VARY = (b"vary", b"trpc-accept, accept")
@@ -32,6 +34,14 @@ _NO_EXTENSIONS: dict[str, Any] = {}
 _NO_CONTENT = 204
 
 Headers = Mapping[bytes, bytes]
+T = TypeVar("T")
+
+
+class Streams(msgspec.Struct, frozen=True):
+    """The streams of the process, by their form."""
+
+    lines: LineStreams
+    subscriptions: Subscriptions
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -61,11 +71,12 @@ class TrpcEndpoint:
     """Answers everything below `prefix`. Built once, when the store is open."""
 
     def __init__(
-        self, prefix: str, calls: Calls, rules: Rules, limits: Limits, subscriptions: Subscriptions, log: RequestLog | None
+        self, prefix: str, calls: Calls, rules: Rules, limits: Limits, streams: Streams, log: RequestLog | None
     ) -> None:
         self._prefix_length = len(prefix)
         self._calls = calls
-        self._subscriptions = subscriptions
+        self._lines = streams.lines
+        self._subscriptions = streams.subscriptions
         self._rules = rules
         self._limits = limits
         self._log = log
@@ -111,7 +122,7 @@ class TrpcEndpoint:
         if self._log is not None:
             self._log.record(method, answer.route, answer.status, started, len(answer.body), request_id)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Answer | Subscription:
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Answer | LineStream | Subscription:
         method: str = scope["method"]
         request_id: str = scope["request_id"]
         headers: Headers = dict(scope["headers"])
@@ -130,18 +141,27 @@ class TrpcEndpoint:
             inputs = file_input(request, exchange, self._limits.max_file_bytes, self._limits.body_idle_s)
         else:
             inputs = Inputs(await self._read_body(headers, receive), request.is_batch, len(request.calls))
+        if request.answer == "jsonl":
+            return self._stream_lines(request, inputs, context, request_id)
         if request.answer == "sse":
             return await self._subscribe(request, inputs, context, request_id)
+        run = self._calls.outcome
         if not request.is_batch:
-            outcome = await self._outcome(request, 0, inputs, context, request_id)
+            outcome = await self._call(run, request, 0, inputs, context, request_id)
             return self._single(request, outcome, inputs.unread)
-        calls = [self._outcome(request, index, inputs, context, request_id) for index in range(len(request.calls))]
+        calls = [self._call(run, request, index, inputs, context, request_id) for index in range(len(request.calls))]
         return self._batch(request, await side_by_side(calls), inputs.unread)
 
-    async def _outcome(
-        self, request: Request, index: int, inputs: Inputs | BodyFile, context: Context | ServiceError, request_id: str
-    ) -> Outcome:
-        """Run one call to its end; never raises."""
+    async def _call(
+        self,
+        run: Callable[[Procedure, Context, ReadInput, str], Awaitable[T]],
+        request: Request,
+        index: int,
+        inputs: Inputs | BodyFile,
+        context: Context | ServiceError,
+        request_id: str,
+    ) -> T | ServiceError:
+        """Check one call and run it to its end; never raises."""
         path, procedure = request.calls[index]
 
         async def read_input() -> object:
@@ -153,7 +173,19 @@ class TrpcEndpoint:
             return error
         if isinstance(context, ServiceError):
             return context
-        return await self._calls.outcome(found, context, read_input, request_id)
+        return await run(found, context, read_input, request_id)
+
+    def _stream_lines(
+        self, request: Request, inputs: Inputs | BodyFile, context: Context | ServiceError, request_id: str
+    ) -> Answer | LineStream:
+        """The answer in JSON lines, if all of it is there, else what gives it bit by bit."""
+        paths = [path for path, _ in request.calls]
+        asked = Asked(request.method, ",".join(paths), request_id, requests.refused_method(request, self._rules))
+        stream = LineStream(self._lines, asked, paths, keeps_on=_mutates(request))
+        run = self._calls.settled
+        calls = [self._call(run, request, index, inputs, context, request_id) for index in range(len(paths))]
+        body = stream.begin(calls)
+        return stream if body is None else Answer(200, body, asked.route, asked.allow, inputs.unread)
 
     async def _subscribe(
         self, request: Request, inputs: Inputs | BodyFile, context: Context | ServiceError, request_id: str
@@ -175,7 +207,7 @@ class TrpcEndpoint:
         except ServiceError as error:
             items = error
         allow = self._allow(request, [items]) if isinstance(items, ServiceError) else b""
-        return Subscription(self._subscriptions, Asked(request.method, path, request_id, event_id, items, allow))
+        return Subscription(self._subscriptions, Asked(request.method, path, request_id, allow), items, event_id)
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes | ServiceError:
         """The whole body, or the error of one that is too large or too slow. Raises ClientDisconnected."""
@@ -207,7 +239,8 @@ class TrpcEndpoint:
             return Answer(200, responses.render_result(outcome), path, unread=unread)
         if isinstance(outcome, ClientDisconnected):
             return _gone(path)
-        body = responses.render_error(outcome, path, self._calls.stack(outcome))
+        told = None if isinstance(outcome, StreamRequired) else path
+        body = responses.render_error(outcome, told, self._calls.stack(outcome))
         return Answer(outcome.code.http_status, body, path, self._allow(request, [outcome]), unread)
 
     def _batch(self, request: Request, outcomes: list[Outcome], unread: bool) -> Answer:
@@ -234,3 +267,8 @@ class TrpcEndpoint:
 
 def _gone(route: str) -> Answer:
     return Answer(Code.CLIENT_CLOSED_REQUEST.http_status, b"", route, gone=True)
+
+
+def _mutates(request: Request) -> bool:
+    """Whether the calls are mutations; those of a batch are of one kind."""
+    return any(procedure is not None and procedure.kind == "mutation" for _, procedure in request.calls)

@@ -17,6 +17,8 @@ from schemas import Code, ServiceError
 from server.body_stream import BODY_STREAM, BodyStream
 from server.log import RequestLog
 from server.transports.calls import Calls
+from server.transports.heartbeat import Heartbeat
+from server.transports.streams import Asked
 from server.trpc import sse
 
 # What sseHeaders are in @trpc/server, and its `vary`.
@@ -71,63 +73,46 @@ class Subscriptions:
             subscription.end()
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """Who asked for a subscription, how, and what shall be answered: the items, or the error that there is instead."""
-
-    method: str
-    path: str
-    request_id: str
-    last_event_id: str | None
-    items: AsyncGenerator[Any, None] | ServiceError
-    allow: bytes = b""
-
-
 class Subscription:
-    """One subscription on its connection."""
+    """One subscription on its connection: its items, or the error that there is instead.
 
-    __slots__ = (
-        "_asked",
-        "_body",
-        "_deadline",
-        "_ended",
-        "_last_id",
-        "_loop",
-        "_subscriptions",
-        "_task",
-        "_timer",
-        "_wrote_at",
-    )
+    `last_event_id` is what the client has seen last.
+    """
 
-    def __init__(self, subscriptions: Subscriptions, asked: Asked) -> None:
+    __slots__ = ("_asked", "_body", "_ended", "_items", "_last_id", "_subscriptions", "_task")
+
+    def __init__(
+        self,
+        subscriptions: Subscriptions,
+        asked: Asked,
+        items: AsyncGenerator[Any, None] | ServiceError,
+        last_event_id: str | None,
+    ) -> None:
         self._subscriptions = subscriptions
         self._asked = asked
-        self._last_id = sse.sendable_id(asked.last_event_id)
-        self._loop = asyncio.get_running_loop()
+        self._items = items
+        self._last_id = sse.sendable_id(last_event_id)
         self._ended = False
         self._body: BodyStream
         self._task: asyncio.Task[Any] | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._wrote_at = self._deadline = 0.0
 
     async def run(self, scope: Scope, send: Send, started: float) -> None:
         """Answer the request, to its end; `started` is the `time.perf_counter()` of its beginning."""
         asked, subscriptions = self._asked, self._subscriptions
-        headers = [*_HEADERS, (b"x-request-id", asked.request_id.encode())]
-        if asked.allow:
-            headers.append((b"allow", asked.allow))
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.start", "status": 200, "headers": asked.headers(_HEADERS)})
         self._body = body = scope["extensions"][BODY_STREAM]()
         body.write(subscriptions.connected)
-        failure = asked.items if isinstance(asked.items, ServiceError) else subscriptions.refusal()
+        items = self._items
+        failure = items if isinstance(items, ServiceError) else subscriptions.refusal()
         try:
             if failure is not None:
                 self._fail(failure)
-            elif not isinstance(asked.items, ServiceError):
-                await self._serve(asked.items)
+            elif not isinstance(items, ServiceError):
+                await self._serve(items)
         finally:
             body.close()
             if subscriptions.log is not None:
-                subscriptions.log.record(asked.method, asked.path, 200, started, body.size_bytes, asked.request_id)
+                subscriptions.log.record(asked.method, asked.route, 200, started, body.size_bytes, asked.request_id)
 
     def end(self) -> None:
         """End the stream without `return`."""
@@ -140,29 +125,29 @@ class Subscription:
         assert task is not None  # noqa: S101 (a coroutine runs in a task)
         self._subscriptions.open.add(self)
         self._body.on_gone = self.end
-        self._start_timer()
+        limits = self._subscriptions.limits
+        heartbeat = Heartbeat(self._body, sse.PING, limits.ping_s, max_duration_s=limits.max_duration_s, on_end=self.end)
         try:
-            if self._body.gone:
-                return
-            await self._deliver(items)
+            if not self._body.gone:
+                await self._deliver(items, heartbeat)
         except asyncio.CancelledError:
             if not self._ended:
                 raise
             task.uncancel()
         except Exception as error:  # noqa: BLE001 (the edge: `failure` logs what must be seen)
-            self._fail(self._subscriptions.calls.failure(error, self._asked.path, self._asked.request_id))
+            self._fail(self._subscriptions.calls.failure(error, self._asked.route, self._asked.request_id))
         finally:
             self._ended = True
             self._subscriptions.open.discard(self)
-            if self._timer is not None:
-                self._timer.cancel()
+            heartbeat.stop()
             await self._close(items)
 
-    async def _deliver(self, items: AsyncGenerator[Any, None]) -> None:
-        frames, body, time = self._subscriptions.frames[self._asked.path], self._body, self._loop.time
+    async def _deliver(self, items: AsyncGenerator[Any, None], heartbeat: Heartbeat) -> None:
+        frames, body = self._subscriptions.frames[self._asked.route], self._body
+        time = asyncio.get_running_loop().time
         async for item in items:
             frame, self._last_id = frames.of(item, self._last_id)
-            self._wrote_at = time()
+            heartbeat.wrote_at = time()
             body.write(frame)
             if body.is_full:
                 await body.drain()
@@ -173,31 +158,7 @@ class Subscription:
         try:
             await items.aclose()
         except Exception as error:  # noqa: BLE001 (the answer has ended)
-            self._subscriptions.calls.failure(error, self._asked.path, self._asked.request_id)
+            self._subscriptions.calls.failure(error, self._asked.route, self._asked.request_id)
 
     def _fail(self, error: ServiceError) -> None:
-        self._body.write(sse.serialized_error(error, self._asked.path, self._subscriptions.calls.stack(error)))
-
-    def _start_timer(self) -> None:
-        limits = self._subscriptions.limits
-        self._wrote_at = now = self._loop.time()
-        self._deadline = now + limits.max_duration_s if limits.max_duration_s else float("inf")
-        self._set_timer()
-
-    def _set_timer(self) -> None:
-        ping_s = self._subscriptions.limits.ping_s
-        at = min(self._deadline, self._wrote_at + ping_s) if ping_s else self._deadline
-        if at != float("inf"):
-            self._timer = self._loop.call_at(at, self._tick)
-
-    def _tick(self) -> None:
-        """End the subscription if its time is over; ping if nothing was written for long."""
-        now = self._loop.time()
-        if now >= self._deadline:
-            self.end()
-            return
-        if self._wrote_at + self._subscriptions.limits.ping_s <= now:
-            self._wrote_at = now
-            if not self._body.is_full:
-                self._body.write(sse.PING)
-        self._set_timer()
+        self._body.write(sse.serialized_error(error, self._asked.route, self._subscriptions.calls.stack(error)))

@@ -218,6 +218,18 @@ def check_call(method: str, path: str, procedure: Procedure | None, rules: Rules
     return procedure
 
 
+def refused_method(request: Request, rules: Rules) -> bytes:
+    """What the `allow` header of a stream lists when the method is wrong for the kind of its calls; empty when it is right."""
+    for path, procedure in request.calls:
+        if procedure is not None:  # they are all of one kind
+            try:
+                check_call(request.method, path, procedure, rules)
+            except ServiceError:
+                return accepted_methods(procedure.kind, rules).encode()
+            break
+    return b""
+
+
 class Inputs:
     """The inputs of a request's calls, decoded when the first call asks for its own, which is after authentication.
 

@@ -12,6 +12,7 @@ import msgspec
 
 from procedures import Procedure
 from schemas import Code, ServiceError
+from server.trpc.deferred import deferred_parts, discard
 from server.trpc.superjson import is_plain, serialize
 
 Outcome = bytes | ServiceError
@@ -22,19 +23,45 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 def encoder(procedure: Procedure) -> Callable[[Any], bytes]:
     """What encodes the outputs of a procedure as superjson: without a walk if the type needs no annotations."""
-    return _encode_plain if is_plain(procedure.output_type) else _encode_annotated
+    return _encode_plain if is_plain(procedure.output_type) else encode_annotated
+
+
+class StreamRequired(ServiceError):  # noqa: N818 (it says what is asked for; that it is an error its base says)
+    """An answer in one piece cannot hold what is not there yet. Of a single call tRPC answers it for the whole request."""
+
+    def __init__(self) -> None:
+        message = "Cannot use stream-like response in non-streaming request - use httpBatchStreamLink"
+        super().__init__(Code.UNSUPPORTED_MEDIA_TYPE, message)
+
+
+def whole_encoder(procedure: Procedure) -> Callable[[Any], bytes]:
+    """What encodes the outputs of a procedure for an answer in one piece. It raises StreamRequired for those that need more."""
+    return _encode_whole if procedure.streams or not is_plain(procedure.output_type) else _encode_plain
+
+
+def _encode_whole(output: Any) -> bytes:
+    parts = deferred_parts(output)
+    if not parts:
+        return encode_annotated(output)
+    for part in parts:
+        discard(part)
+    raise StreamRequired
 
 
 def _encode_plain(output: Any) -> bytes:
     try:
         return b'{"json":' + _encode(output) + b"}"
     except UnicodeEncodeError:
-        return _encode_annotated(output)
+        return _encode_escaped({"json": serialize(output)[0]})
 
 
-def _encode_annotated(output: Any) -> bytes:
+def encode_annotated(output: Any) -> bytes:
+    """Any value as superjson, with its annotations. Raises TypeError or ValueError for what is no data."""
     value, meta = serialize(output)
-    data = {"json": value} if meta is None else {"json": value, "meta": meta}
+    return _encode_escaped({"json": value} if meta is None else {"json": value, "meta": meta})
+
+
+def _encode_escaped(data: dict[str, Any]) -> bytes:
     try:
         return _encode(data)
     except UnicodeEncodeError:

@@ -1,0 +1,214 @@
+"""Answers in JSON lines: calls side by side, each written when it is there, and so is what its output waits for.
+
+What is there at once is an answer in one piece, without a task. Otherwise calls and deferred values are tasks of one group,
+in the task of the request. A client that goes away cancels them, and the `finally` of a generator runs at once; only
+mutations run to their end, as they do for a client that takes its answer in one piece. When the server stops, calls run to
+their end, but what they deferred, which may have none, fails with an error after which a client may ask again.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from starlette.types import Scope, Send
+
+from schemas import Code, ServiceError
+from server.body_stream import BODY_STREAM, BodyStream
+from server.log import RequestLog
+from server.side_by_side import resume
+from server.transports.calls import Calls
+from server.transports.heartbeat import Heartbeat
+from server.transports.streams import Asked
+from server.trpc import jsonl, responses
+from server.trpc.deferred import discard
+from server.trpc.jsonl import Deferred, Lines, Settled
+
+_HEADERS = (
+    (b"content-type", b"application/json"),  # as tRPC says, though it is lines of it
+    (b"vary", b"trpc-accept, accept"),
+    (b"transfer-encoding", b"chunked"),
+)
+
+RunningCall = Coroutine[Any, Any, Settled]
+
+
+class LineStreams:
+    """The answers of one process that go out in JSON lines. `ping_s` of 0 sends no pings."""
+
+    def __init__(self, calls: Calls, ping_s: float, log: RequestLog | None) -> None:
+        self.calls = calls
+        self.ping_s = ping_s
+        self.log = log
+        self.open: set[LineStream] = set()
+
+    def close(self) -> None:
+        """End what may have no end."""
+        for stream in list(self.open):
+            stream.stop()
+
+
+class LineStream:
+    """One answer. `keeps_on` says that its calls run to their end though the client goes away."""
+
+    def __init__(self, streams: LineStreams, asked: Asked, paths: Sequence[str], *, keeps_on: bool) -> None:
+        self._streams = streams
+        self._asked = asked
+        self._paths = paths
+        self._keeps_on = keeps_on
+        self._lines = Lines(len(paths), self._shape)
+        self._first = b""
+        self._calls: Sequence[tuple[int, RunningCall]] = ()  # those that are not settled; the first of them has begun
+        self._awaited: object = None  # what it waits for
+        self._deferred: dict[int, tuple[asyncio.Task[None], Deferred]] = {}
+        self._gone = self._stopping = False
+        self._body: BodyStream
+        self._heartbeat: Heartbeat
+        self._group: asyncio.TaskGroup
+        self._task: asyncio.Task[Any]
+
+    def begin(self, calls: Sequence[RunningCall]) -> bytes | None:
+        """Run the calls up to the first one that waits; the answer if all of it is there, else `run` gives it."""
+        ready: list[tuple[int, Settled]] = []
+        for index, call in enumerate(calls):
+            try:
+                self._awaited = call.send(None)
+            except StopIteration as stop:
+                ready.append((index, stop.value))
+            else:
+                self._calls = list(enumerate(calls))[index:]
+                break
+        plain = [settled for _, settled in ready if isinstance(settled, bytes)]
+        if len(plain) == len(calls):
+            return jsonl.whole(plain)
+        self._first = jsonl.head(len(calls)) + self._lines.settle(ready)
+        return None if self._calls or self._lines.deferred else self._first
+
+    def stop(self) -> None:
+        """Fail what is not there yet and may never be."""
+        self._stopping = True
+        self._cancel_deferred()
+
+    async def run(self, scope: Scope, send: Send, started: float) -> None:
+        """Answer the request, to its end; `started` is the `time.perf_counter()` of its beginning."""
+        asked, streams = self._asked, self._streams
+        await send({"type": "http.response.start", "status": 200, "headers": asked.headers(_HEADERS)})
+        self._body = body = scope["extensions"][BODY_STREAM]()
+        body.write(self._first)
+        self._heartbeat = Heartbeat(body, jsonl.PING, streams.ping_s)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 (a coroutine runs in a task)
+        self._task = task
+        body.on_gone = self._leave
+        streams.open.add(self)
+        try:
+            if body.gone:
+                self._leave()
+            async with asyncio.TaskGroup() as self._group:
+                await self._finish()
+        except asyncio.CancelledError:
+            if not self._gone:
+                raise
+            task.uncancel()
+        finally:
+            streams.open.discard(self)
+            self._heartbeat.stop()
+            self._discard()
+            body.close()
+            if streams.log is not None:
+                streams.log.record(asked.method, asked.route, 200, started, body.size_bytes, asked.request_id)
+
+    def _leave(self) -> None:
+        """The client went away."""
+        self._gone = True
+        if self._keeps_on:
+            self._cancel_deferred()
+        else:
+            self._task.cancel()
+
+    def _cancel_deferred(self) -> None:
+        for task, _ in self._deferred.values():
+            task.cancel()
+
+    def _discard(self) -> None:
+        """Give up what was never begun: asyncio cancels a task that has not begun without running any of it."""
+        for _, call in self._calls:
+            call.close()
+        for _, deferred in self._deferred.values():
+            if self._stopping:
+                self._body.write(self._lines.failed(deferred, _stopped()))
+            discard(deferred.source)
+
+    async def _finish(self) -> None:
+        """The calls that were not settled at once: the one that has begun in this task, those behind it in their own."""
+        self._follow_deferred()
+        if self._calls:
+            (index, call), *others = self._calls
+            for other in others:
+                self._group.create_task(self._settle(*other))
+            self._write(self._lines.settle([(index, await resume(call, self._awaited))]))
+
+    async def _settle(self, index: int, call: RunningCall) -> None:
+        self._write(self._lines.settle([(index, await call)]))
+
+    def _write(self, lines: bytes) -> None:
+        """Send lines, and begin to wait for what they name."""
+        self._heartbeat.wrote_at = asyncio.get_running_loop().time()
+        self._body.write(lines)
+        self._follow_deferred()
+
+    def _follow_deferred(self) -> None:
+        for deferred in self._lines.take():
+            if self._gone or self._stopping:
+                self._body.write(self._lines.failed(deferred, _stopped()))
+                discard(deferred.source)
+            else:
+                self._deferred[deferred.id] = (self._group.create_task(self._follow(deferred)), deferred)
+
+    async def _follow(self, deferred: Deferred) -> None:
+        """Write what a deferred value comes to."""
+        try:
+            if deferred.is_iterable:
+                await self._iterate(deferred)
+            else:
+                self._write(self._lines.fulfilled(deferred, await deferred.source))
+        except asyncio.CancelledError as cancelled:
+            task = asyncio.current_task()
+            if self._stopping:
+                self._write(self._lines.failed(deferred, _stopped()))
+            elif task is not None and task.cancelling():
+                raise
+            else:
+                self._write(self._lines.failed(deferred, _abandoned(cancelled)))
+        except Exception as error:  # noqa: BLE001 (the edge: `_shape` logs what must be seen)
+            self._write(self._lines.failed(deferred, error))
+        finally:
+            self._deferred.pop(deferred.id, None)
+
+    async def _iterate(self, deferred: Deferred) -> None:
+        iterator = aiter(deferred.source)
+        try:
+            async for item in iterator:
+                self._write(self._lines.yielded(deferred, item))
+                if self._body.is_full:
+                    await self._body.drain()
+                if self._body.gone:  # a generator that never waits would keep the cancellation from ever being run
+                    return
+            self._write(self._lines.returned(deferred))
+        finally:
+            if (aclose := getattr(iterator, "aclose", None)) is not None:
+                await aclose()
+
+    def _shape(self, error: Exception, index: int) -> bytes:
+        path, calls = self._paths[index], self._streams.calls
+        failure = error if isinstance(error, ServiceError) else calls.failure(error, path, self._asked.request_id)
+        return responses.render_shape(failure, path, calls.stack(failure))
+
+
+def _stopped() -> ServiceError:
+    return ServiceError(Code.SERVICE_UNAVAILABLE, "the server is stopping: ask again")
+
+
+def _abandoned(cancelled: BaseException) -> RuntimeError:
+    error = RuntimeError("a deferred value was cancelled by its own procedure")
+    error.__cause__ = cancelled
+    return error
