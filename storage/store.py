@@ -1,5 +1,7 @@
 """Opening the store: the database, the bytes, and the services on them, closed in reverse."""
 
+import asyncio
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,6 +15,8 @@ from storage.options import Options
 from storage.policy import API_A, Policy
 from storage.sweep import Sweep, SweepReport
 
+CHECK_SHARED_S = 1.0
+
 
 class Store:
     """An open store. Close it with `aclose`, or use it as an async context manager."""
@@ -21,11 +25,24 @@ class Store:
         self._database = database
         self._blobs = blobs
         self._table = AttachmentTable(database)
+        self._check: asyncio.Future[None] | None = None
+        self._checked_at = 0.0
         self.attachments = Attachments(database, blobs, policy, options)
         self.credentials = Credentials(CredentialTable(database), credential_cache_s)
 
     async def check(self) -> None:
-        """Touch the database and the storage for real. Raises SERVICE_UNAVAILABLE."""
+        """Touch the database and the storage for real. Raises SERVICE_UNAVAILABLE.
+
+        Whoever asks within `CHECK_SHARED_S` of another gets the same answer: anybody may ask, and asking costs an fsync.
+        """
+        now = time.monotonic()
+        if self._check is None or (self._check.done() and now - self._checked_at >= CHECK_SHARED_S):
+            self._checked_at = now
+            self._check = asyncio.ensure_future(self._touch())
+            self._check.add_done_callback(_look_at)
+        await asyncio.shield(self._check)
+
+    async def _touch(self) -> None:
         await self._table.check()
         await self._blobs.check()
 
@@ -36,6 +53,8 @@ class Store:
 
     async def aclose(self) -> None:
         """Finish the writes under way and close everything."""
+        if self._check is not None:
+            self._check.cancel()
         self.attachments.close()
         self._blobs.close()
         self._database.close()
@@ -49,6 +68,12 @@ class Store:
     ) -> None:
         """Close it."""
         await self.aclose()
+
+
+def _look_at(check: asyncio.Future[None]) -> None:
+    """Take note of how it ended: those who waited may have given up, and nobody else asks."""
+    if not check.cancelled():
+        check.exception()
 
 
 async def open_store(
