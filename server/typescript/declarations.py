@@ -132,7 +132,8 @@ def _tuple(shape: Shape, direction: Direction, expressions: Expressions) -> str:
     for index, member in enumerate(shape.members):
         # What stands before a member that must be there cannot be left out.
         optional = "?" if all(later.is_optional(direction) for later in shape.members[index:]) else ""
-        parts.append(f"{member.name}{optional}: {expressions.render(member.annotation, direction)}")
+        label = re.sub(r"\W|^(?=\d)", "_", member.name)
+        parts.append(f"{label}{optional}: {expressions.render(member.annotation, direction)}")
     return f"[{', '.join(parts)}]"
 
 
@@ -173,7 +174,7 @@ def _base_name(type_: Any) -> str:
     """The name of a class, of a generic one with those of its arguments: `PageOfAttachment`."""
     arguments = "And".join(_word(argument) for argument in typing.get_args(type_))
     cls = class_of(type_)
-    return re.sub(r"[^A-Za-z0-9_]", "", f"{cls.__name__}Of{arguments}" if arguments else cls.__name__)
+    return re.sub(r"\W", "", f"{cls.__name__}Of{arguments}" if arguments else cls.__name__)
 
 
 def _word(annotation: Any) -> str:

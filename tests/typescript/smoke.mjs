@@ -126,6 +126,10 @@ async function refused() {
       const options = { token: undefined, connectionParams: { authorization: "Bearer no such key" } };
       clientOf(options).attachments.onChange.subscribe({ conversationId }, { onError: (error) => resolve(failureOf(error)) });
     }),
+    withoutEventSource: await new Promise((resolve) => {
+      const bare = clientOf({ EventSource: undefined });
+      bare.attachments.onChange.subscribe({ conversationId }, { onError: (error) => resolve(failureOf(error)) });
+    }),
   };
 }
 

@@ -75,6 +75,13 @@ export type AttachdClient<TRouter extends AnyTRPCRouter = AppRouter> = TRPCClien
   close: () => Promise<void>;
 };
 
+/** Says what to do where there is no `EventSource`; `createWSClient` says so of `WebSocket` by itself. */
+class NoEventSource {
+  constructor() {
+    throw new TypeError("there is no EventSource here: give one as an option, in Node the class of the package `eventsource`");
+  }
+}
+
 const LAZY = { enabled: true, closeMs: 10_000 };
 
 /**
@@ -154,7 +161,7 @@ function eventsLink(options: AttachdClientOptions): TRPCLink<AppRouter> {
     transformer: superjson,
     ...connectionParamsOf(options),
     eventSourceOptions: { withCredentials: options.credentials === "include" },
-    ...(options.EventSource ? { EventSource: options.EventSource } : {}),
+    EventSource: options.EventSource ?? globalThis.EventSource ?? NoEventSource,
   });
 }
 

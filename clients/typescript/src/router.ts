@@ -205,6 +205,21 @@ export interface PageItem {
   owner_id: string;
 }
 
+/** Of which attachment; with `download` browsers save the file instead of showing it. */
+export interface UrlInput {
+  /** UUID */
+  id: string;
+  /** @default false */
+  download?: boolean | undefined;
+}
+
+/** A link that needs no credential until it expires. */
+export interface SignedUrl {
+  url: string;
+  /** ISO 8601 UTC with milliseconds, such as 2024-01-15T10:30:00.000Z */
+  expires_at: string;
+}
+
 /** What an upload form needs to know before it sends. */
 export interface UploadLimits {
   types: TypeLimit[];
@@ -333,6 +348,15 @@ export type AppRouterRecord = {
       meta: object;
       input: PageInput;
       output: Page;
+    }>;
+    /**
+     * A link to the file that needs no credential until it expires; the same one for everybody who asks in the same hour.
+     * @throws UNAUTHORIZED, NOT_FOUND
+     */
+    url: TRPCQueryProcedure<{
+      meta: object;
+      input: UrlInput;
+      output: SignedUrl;
     }>;
     /**
      * What may be uploaded: types, sizes and what a form needs.

@@ -104,6 +104,12 @@ export const found: Promise<[Attachment[], string[]]> = client.attachments.getMa
   .query({ ids: [id] })
   .then((answer) => [answer.items, answer.missing]);
 
+// ok: a link, with and without the member that has a default
+export const linked: Promise<string[]> = Promise.all([
+  client.attachments.url.query({ id }),
+  client.attachments.url.query({ id, download: true }),
+]).then((all) => all.map(({ url, expires_at }) => `${url} until ${expires_at}`));
+
 // ok: rename and restore give the attachment
 export const renamed: Promise<Attachment[]> = Promise.all([
   client.attachments.rename.mutate({ id, filename: "new.txt" }),

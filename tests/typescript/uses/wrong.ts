@@ -54,6 +54,8 @@ client.attachments.page.query({ direction: "sideways" });
 client.attachments.getMany.query({ ids: id });
 // @ts-expect-error 2345: half of the input
 client.attachments.attach.mutate({ ids: [id] });
+// @ts-expect-error 2322: text where true or false is needed
+client.attachments.url.query({ id, download: "yes" });
 // @ts-expect-error 2345: an input to a procedure that takes none
 client.attachments.usage.query({ conversationId: id });
 
