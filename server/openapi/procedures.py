@@ -26,6 +26,11 @@ _EVENTS = (
     "item is tracked; `ping` while nothing happens, `serialized-error` when it fails, `return` when it is over."
 )
 _LAST_EVENT = Parameter(name="lastEventId", place="query", doc="Id of the last item that came.")
+_CONNECTION = Parameter(
+    name="connectionParams",
+    place="query",
+    doc="A JSON object whose `authorization` stands for the header, for clients that can set none.",
+)
 _BATCH = Parameter(name="batch", place="query", doc="Streams go in batches.", type=Literal["1"], required=True)
 _LINES = Parameter(name="trpc-accept", place="header", doc="JSON lines.", type=Literal["application/jsonl"], required=True)
 
@@ -65,6 +70,7 @@ def _parameters(procedure: Procedure) -> Iterable[Parameter]:
     if procedure.input_type is FileInput:
         yield from FILE_PARAMETERS
     if procedure.kind == "subscription":
+        yield _CONNECTION
         if procedure.tracked:
             yield _LAST_EVENT
     elif procedure.streams:

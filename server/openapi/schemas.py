@@ -6,7 +6,7 @@ has those of ECMA 262, which knows neither `\A` nor `\Z`, and whose `$` lets no 
 
 import inspect
 import typing
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ Schema = dict[str, Any]
 
 _REFERENCE = "#/components/schemas/{name}"
 _LATER = (Awaitable, AsyncIterator)
+_ROOMS = ("schemas", "storage", "procedures", "rest", "server")
 
 
 class Schemas:
@@ -33,9 +34,17 @@ class Schemas:
         """Fill in the schemas; gives those of the named types, which they refer to."""
         types = [type_ for type_, _ in self._asked]
         found, named = msgspec.json.schema_components(types, schema_hook=_unknown, ref_template=_REFERENCE)
+        short = _short_names(named)
         for (_, schema), filled in zip(self._asked, found, strict=True):
-            schema.update(_rewritten(filled))
-        return {name: _rewritten(named[name]) for name in sorted(named)}
+            schema.update(_rewritten(filled, short))
+        return {short.get(name, name): _rewritten(named[name], short) for name in sorted(named)}
+
+
+def _short_names(named: Iterable[str]) -> dict[str, str]:
+    """The names of our types without their modules, which msgspec adds to types of one name: a plugin must not rename ours."""
+    ours = [name for name in named if "." in name and name.partition(".")[0] in _ROOMS]
+    last = {name: name.rpartition(".")[2] for name in ours}
+    return {name: short for name, short in last.items() if list(last.values()).count(short) == 1}
 
 
 def _unknown(type_: Any) -> Schema:
@@ -46,22 +55,24 @@ def _unknown(type_: Any) -> Schema:
     return {"description": f"As superjson writes a {getattr(type_, '__name__', 'value')}."}
 
 
-def _rewritten(schema: Any) -> Any:
+def _rewritten(schema: Any, short: Mapping[str, str]) -> Any:
     if isinstance(schema, list):
-        return [_rewritten(item) for item in schema]
+        return [_rewritten(item, short) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    return {key: _rewritten_member(key, value) for key, value in schema.items()}
+    return {key: _rewritten_member(key, value, short) for key, value in schema.items()}
 
 
-def _rewritten_member(key: str, value: Any) -> Any:
+def _rewritten_member(key: str, value: Any, short: Mapping[str, str]) -> Any:
     if not isinstance(value, str):  # of a keyword; or the schema of a member that is called like one
-        return _rewritten(value)
-    return _KEYWORDS[key](value) if key in _KEYWORDS else value
-
-
-def _ecma(pattern: str) -> str:
-    return pattern.replace(r"\A", "^").replace(r"\Z", "$")
-
-
-_KEYWORDS = {"pattern": _ecma, "description": inspect.cleandoc}
+        return _rewritten(value, short)
+    match key:
+        case "$ref":
+            prefix, _, name = value.rpartition("/")
+            return f"{prefix}/{short.get(name, name)}"
+        case "pattern":
+            return value.replace(r"\A", "^").replace(r"\Z", "$")
+        case "description":
+            return inspect.cleandoc(value)
+        case _:
+            return value

@@ -1,6 +1,7 @@
 """The document of the API: valid, complete, the same wherever it is asked for, and true of what the server answers."""
 
 import copy
+import itertools
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Iterator
@@ -160,9 +161,28 @@ def test_inputs_are_required_unless_they_may_be_missing(rich: dict[str, Any]) ->
     assert rich["paths"][f"{PREFIX}nothing"]["post"]["requestBody"]["required"], "tRPC wants its content type"
 
 
+def test_a_plugins_type_takes_no_name_from_ours() -> None:
+    class ListInput(msgspec.Struct, frozen=True):
+        word: str
+
+    router = app_router()
+
+    async def other(ctx: Context, input: ListInput) -> int:
+        return 1
+
+    other.__annotations__["input"] = ListInput
+    router.query()(other)
+    described = document(router)
+    openapi_spec_validator.validate(described)
+    schemas = described["components"]["schemas"]
+    assert "conversationId" in schemas["ListInput"]["properties"]
+    bare, _ = input_schema(described["paths"][f"{PREFIX}other"]["get"])["anyOf"]
+    assert "word" in schemas[bare["$ref"].rpartition("/")[2]]["properties"]
+
+
 def test_streams_are_documented_as_they_are_called(rich: dict[str, Any]) -> None:
     events = rich["paths"][f"{PREFIX}events"]["get"]
-    assert [parameter["name"] for parameter in events["parameters"]] == ["lastEventId", "input"]
+    assert [parameter["name"] for parameter in events["parameters"]] == ["connectionParams", "lastEventId", "input"]
     (content,) = events["responses"]["200"]["content"].items()
     assert content[0] == "text/event-stream"
     assert content[1]["x-item-schema"]["properties"]["json"] == {"$ref": "#/components/schemas/Limited"}
@@ -347,6 +367,19 @@ def test_procedures_answer_what_is_documented(
         reply = client.request(method, PREFIX + path, **request_)
         assert reply.status_code == status, reply.text
         assert_documented(described, PREFIX + path, reply)
+
+
+def test_subscriptions_answer_what_is_documented(attachd: Attachd, described: dict[str, Any]) -> None:
+    path = f"{PREFIX}attachments.onChange"
+    query = {"input": json.dumps({"conversationId": ID})}
+    with attachd.client() as client, client.stream("GET", path, params=query) as reply:
+        answer = described["paths"][path]["get"]["responses"][str(reply.status_code)]
+        content = answer["content"][reply.headers["content-type"]]
+        data = [line.removeprefix("data: ") for line in itertools.islice(reply.iter_lines(), 8) if line.startswith("data: ")]
+    # The first frame is tRPC's `connected`, the second the first item.
+    item = json.loads(data[1])
+    jsonschema.Draft202012Validator(inline(content["x-item-schema"], described)).validate(item)
+    assert item["json"]["type"] == "ready"
 
 
 def test_a_header_or_a_member_that_is_not_documented_would_be_seen(
