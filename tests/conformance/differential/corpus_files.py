@@ -40,6 +40,9 @@ def _cases(kind: str, content_type: str, body: str) -> dict[str, Case]:
         "put-unknown-batch": send("no.such,no.such", "batch=1", method="PUT"),
         "empty-body": send("echo.nothing")._replace(body=b""),
         "no-body": send("echo.nothing")._replace(body=None),
+        "subscription": send("sub.empty"),
+        "subscription-anonymous": send("sub.private", who=None),
+        "stream": send("stream.private"),
     }
     return {f"{kind}-{name}": case for name, case in cases.items()}
 
