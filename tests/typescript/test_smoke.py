@@ -51,7 +51,7 @@ def upload(site: Attachd, conversation: str, filename: str = "note.txt") -> None
         ).raise_for_status()
 
 
-@pytest.mark.parametrize(("scenario", "accepts"), [("batch", None)])
+@pytest.mark.parametrize(("scenario", "accepts"), [("batch", None), ("stream", "application/jsonl")])
 def test_calls_go_in_one_batch(site: Attachd, scenario: str, accepts: str | None) -> None:
     conversation = str(uuid.uuid4())
     upload(site, conversation)
@@ -214,3 +214,15 @@ def test_values_are_what_their_types_say(every_type: Attachd) -> None:
     page = {"items": [{"name": "a", "children": []}], "next_cursor": None}
     assert seen["pages"] == [page, [{"items": ["a"], "next_cursor": "next"}, {"items": [[1], None], "next_cursor": None}]]
     assert seen["items"] == [{"scale": 3}, {"price": 4}, {"title": "five"}]
+
+
+def test_pieces_come_as_their_types_say(every_type: Attachd) -> None:
+    nodes: list[dict[str, object]] = [{"name": name, "children": []} for name in ("first", "second")]
+    change = {"id": "1", "data": {"name": "root", "children": []}}
+    assert run(every_type, "pieces") == {
+        "later": ["now", 7, nodes],
+        "counted": [3],
+        "ticks": [True],
+        "changes": [change],
+        "changesOfSocket": [change],
+    }
