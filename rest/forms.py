@@ -6,7 +6,6 @@ file. What is known to be wrong is refused at once, while the client is still se
 
 import re
 from collections.abc import Callable, Collection
-from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Self
 
@@ -44,7 +43,6 @@ class FileForm:
     def __init__(self, rules: FormRules, begin: Callable[[str], Upload]) -> None:
         self._rules = rules
         self._begin = begin
-        self._stack = AsyncExitStack()  # holds the Upload
         self._upload: Upload | None = None
         self._in_file = False
         self._field: str | None = None  # the UUID field that is being read
@@ -103,7 +101,7 @@ class FileForm:
             )
         digest = part.headers.get(b"content-digest")
         self.file_digest = None if digest is None else sha256_of("Content-Digest of the file", digest)
-        self._upload = await self._stack.enter_async_context(self._begin(filename))
+        self._upload = await self._begin(filename).__aenter__()
 
     def _names(self) -> str:
         return " or ".join(f'"{name}"' for name in self._rules.file_fields)
@@ -116,4 +114,5 @@ class FileForm:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let go of the file; what was not committed is removed."""
-        await self._stack.__aexit__(kind, error, trace)
+        if self._upload is not None:
+            await self._upload.__aexit__(kind, error, trace)

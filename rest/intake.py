@@ -27,6 +27,7 @@ FORM_HEADERS = frozenset({b"content-type", b"content-encoding", b"content-digest
 INTAKE_HEADERS = FORM_HEADERS | {name.encode() for name in _OWN_HEADERS}  # that the Exchange must have picked
 
 _FORM = FormRules(file_fields=("file", "files"), uuid_fields=("conversationId", "ticketId"))
+_ENVELOPE_BYTES = DEFAULT_LIMITS.envelope_bytes
 _DIGESTS = (("Content-Digest", b"content-digest"), ("Repr-Digest", b"repr-digest"))
 # Visible ASCII and blanks, whose percent signs begin escapes; a comma means that the header came twice (RFC 9110, 5.3).
 _ENCODED = re.compile(rb"(?:[ !-$&-+\--~]|%[0-9A-Fa-f]{2})*")
@@ -41,7 +42,7 @@ async def receive_form(exchange: Exchange, begin: BeginUpload, max_file_bytes: i
     _refuse_coding(exchange)
     reader = MultipartReader(boundary_of(exchange.headers.get(b"content-type", b"")))
     announced = _announced(exchange)
-    max_body_bytes = max_file_bytes + DEFAULT_LIMITS.envelope_bytes
+    max_body_bytes = max_file_bytes + _ENVELOPE_BYTES
     least_bytes = _least_file_bytes(exchange, max_body_bytes)
 
     def begin_file(filename: str) -> Upload:
@@ -89,7 +90,7 @@ def _least_file_bytes(exchange: Exchange, max_body_bytes: int) -> int | None:
         return None
     if declared > max_body_bytes:
         raise body_too_large(max_body_bytes)
-    return max(declared - DEFAULT_LIMITS.envelope_bytes, 0)
+    return max(declared - _ENVELOPE_BYTES, 0)
 
 
 def _refuse_coding(exchange: Exchange) -> None:

@@ -2,7 +2,9 @@
 
 import contextlib
 import re
+import sys
 import time
+import unicodedata
 import uuid
 
 import pytest
@@ -180,3 +182,17 @@ def test_times(seconds: float, text: str) -> None:
 
 def test_now_has_three_decimals() -> None:
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", timestamp())
+
+
+def test_refused_characters_are_those_of_unicode() -> None:
+    def is_refused(character: str) -> bool:
+        with contextlib.suppress(ServiceError):
+            check_filename(f"a{character}b")
+            return False
+        return True
+
+    characters = [chr(code) for code in range(sys.maxunicode + 1)]
+    controls = {one for one in characters if unicodedata.category(one) in {"Cc", "Cs", "Zl", "Zp"}}
+    overriding = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}  # bidirectional classes (UAX #9)
+    directions = {one for one in characters if unicodedata.bidirectional(one) in overriding}
+    assert {one for one in characters if is_refused(one)} == controls | directions | {"/", "\\"}
