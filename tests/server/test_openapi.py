@@ -369,6 +369,16 @@ def test_procedures_answer_what_is_documented(
         assert_documented(described, PREFIX + path, reply)
 
 
+def test_who_needs_a_credential_is_documented(attachd: Attachd, described: dict[str, Any]) -> None:
+    with attachd.client(None) as client:
+        for path, method, operation in operations(described):
+            file = "multipart/form-data" in operation.get("requestBody", {}).get("content", {})
+            body: dict[str, Any] = {"files": {"file": ("a.txt", b"hello")}} if file else {"json": {}}
+            reply = client.request(method, path.replace("{id}", ID), **({} if method in {"GET", "HEAD"} else body))
+            refused = reply.status_code == 401 or '"code":"UNAUTHORIZED"' in reply.text  # the second of a subscription
+            assert refused == bool(operation["security"]), f"{method} {path}"
+
+
 def test_subscriptions_answer_what_is_documented(attachd: Attachd, described: dict[str, Any]) -> None:
     path = f"{PREFIX}attachments.onChange"
     query = {"input": json.dumps({"conversationId": ID})}

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 
 from server.plugins import load_routers
 from server.settings import SettingsError, load_settings
-from tests.running import ROOT, Attachd, run_attachd
+from tests.running import ROOT, Attachd, environment, run_attachd
 
 IMPORTS = "from procedures import Context, Router, procedure\n\nrouter = Router()\n"
 HELLO = f'{IMPORTS}\n@router.query()\nasync def hello(ctx: Context) -> str:\n    """Greet."""\n    return "hello"\n'
@@ -130,6 +131,16 @@ def test_what_cannot_be_served_is_one_line(folder: Path, plugin: str, text: str,
     with pytest.raises(SettingsError) as caught:
         load_routers([plugin])
     assert re.fullmatch(f"server.plugins: {plugin!r}: (?:{error})", str(caught.value)), str(caught.value)
+
+
+def test_the_installed_command_looks_in_the_current_directory(tmp_path: Path) -> None:
+    """`python -m server` finds what is there anyway; `attachd` and its workers must too."""
+    write(tmp_path, "plugin.py", HELLO)
+    command = Path(sys.executable).with_name("attachd")
+    settings = environment(ATTACHD_SERVER_PLUGINS="plugin:router", PYTHONPATH="")
+    done = subprocess.run([command, "openapi"], cwd=tmp_path, env=settings, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "/api/trpc/hello" in json.loads(done.stdout)["paths"]
 
 
 def test_the_same_plugin_twice(folder: Path) -> None:
