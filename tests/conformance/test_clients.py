@@ -47,6 +47,8 @@ LINKS = {
     "v11-httpLink-override": Link("v11", "httpLink", POST),
     "v11-httpBatchLink": Link("v11", "httpBatchLink", {}),
     "v11-httpBatchLink-override": Link("v11", "httpBatchLink", POST),
+    "v11-httpBatchStreamLink": Link("v11", "httpBatchStreamLink", {}),
+    "v11-httpBatchStreamLink-override": Link("v11", "httpBatchStreamLink", POST),
     "v11-wsLink": Link("v11", "wsLink", {}),
     "v10-httpLink": Link("v10", "httpLink", {}),
     "v10-httpBatchLink": Link("v10", "httpBatchLink", {}),

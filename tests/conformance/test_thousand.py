@@ -1,8 +1,12 @@
-"""1,000 subscriptions of attachments.onChange in one process: what each costs, that it gets every event, and leaves nothing."""
+"""1,000 subscriptions of attachments.onChange in one process: what each costs, that it gets every event, and leaves nothing.
+
+And fewer over WebSockets, which cost their client more.
+"""
 
 import asyncio
 import json
 import time
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -10,10 +14,10 @@ from urllib.parse import quote
 
 import httpx
 import pytest
+from websockets.asyncio.client import ClientConnection, connect
 
 from tests.conformance.launched import Launched
 
-SUBSCRIBERS = 1000
 EVENTS = 10
 MAX_BYTES_EACH = 64 * 1024
 DELIVERED_WITHIN_S = 2.0
@@ -43,46 +47,89 @@ class Process:
         return len(list((self._folder / "fd").iterdir()))
 
 
-class Subscriber:
-    """A subscription on a raw socket, with the events of data it has got, (id, data), and when it got the newest."""
+class Subscriber(ABC):
+    """A subscription with the events of data it has got, (id, data)."""
 
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self._reader = reader
+    def __init__(self) -> None:
         self.events: list[tuple[int, dict[str, object]]] = []
 
     async def read_until(self, count: int) -> float:
         """Read until there are so many events; the `time.perf_counter()` of the last."""
         while len(self.events) < count:
-            frame = await self._reader.readuntil(_END_OF_EVENT)
-            fields = dict(line.split(b": ", 1) for line in frame.split(b"\n") if b": " in line)
-            if b"id" in fields:
-                self.events.append((int(fields[b"id"]), json.loads(fields[b"data"])["json"]))
+            event = await self.next()
+            if event is not None:
+                self.events.append(event)
         return time.perf_counter()
 
+    @abstractmethod
+    async def next(self) -> tuple[int, dict[str, object]] | None:
+        """What comes next; None if it is no event of data."""
 
-@asynccontextmanager
-async def subscribed(site: Launched, conversation_id: str) -> AsyncIterator[Subscriber]:
-    """A subscription that is under way: its `ready` has come."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
-    try:
-        input = quote(json.dumps({"json": {"conversationId": conversation_id}}))
-        head = f"GET /api/trpc/attachments.onChange?input={input} HTTP/1.1\r\nhost: localhost\r\n"
-        writer.write(f"{head}cookie: session={site.names['member']}\r\n\r\n".encode())
-        subscriber = Subscriber(reader)
+
+class EventStream(Subscriber):
+    """Over server-sent events, on a raw socket."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        super().__init__()
+        self._reader = reader
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, site: Launched, conversation_id: str) -> AsyncIterator[Subscriber]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.port)
+        try:
+            input = quote(json.dumps({"json": {"conversationId": conversation_id}}))
+            head = f"GET /api/trpc/attachments.onChange?input={input} HTTP/1.1\r\nhost: localhost\r\n"
+            writer.write(f"{head}cookie: session={site.names['member']}\r\n\r\n".encode())
+            yield cls(reader)
+        finally:
+            writer.close()
+            await writer.wait_closed()
+
+    async def next(self) -> tuple[int, dict[str, object]] | None:
+        frame = await self._reader.readuntil(_END_OF_EVENT)
+        fields = dict(line.split(b": ", 1) for line in frame.split(b"\n") if b": " in line)
+        return (int(fields[b"id"]), json.loads(fields[b"data"])["json"]) if b"id" in fields else None
+
+
+class WebSocket(Subscriber):
+    """Over a WebSocket of its own."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        super().__init__()
+        self._socket = socket
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, site: Launched, conversation_id: str) -> AsyncIterator[Subscriber]:
+        headers = {"cookie": f"session={site.names['member']}"}
+        async with connect(f"ws://127.0.0.1:{site.port}/api/trpc", additional_headers=headers, compression=None) as socket:
+            params = {"path": "attachments.onChange", "input": {"json": {"conversationId": conversation_id}}}
+            await socket.send(json.dumps({"id": 1, "method": "subscription", "params": params}))
+            yield cls(socket)
+
+    async def next(self) -> tuple[int, dict[str, object]] | None:
+        message = await self._socket.recv()
+        if message == "PING":
+            await self._socket.send("PONG")
+            return None
+        result = json.loads(message)["result"]
+        return (int(result["id"]), result["data"]["json"]["data"]) if result["type"] == "data" else None
+
+
+async def subscribe_all(
+    stack: AsyncExitStack, transport: type[EventStream | WebSocket], site: Launched, conversation_id: str, count: int
+) -> list[Subscriber]:
+    """So many subscriptions, all under way: `ready` has come."""
+
+    async def subscribe() -> Subscriber:
+        subscriber = await stack.enter_async_context(transport.open(site, conversation_id))
         await subscriber.read_until(1)
-        yield subscriber
-    finally:
-        writer.close()
-        await writer.wait_closed()
+        return subscriber
 
-
-async def subscribe_all(stack: AsyncExitStack, site: Launched, conversation_id: str, count: int) -> list[Subscriber]:
     subscribers: list[Subscriber] = []
     for start in range(0, count, SIDE_BY_SIDE):
-        entering = (
-            stack.enter_async_context(subscribed(site, conversation_id)) for _ in range(min(SIDE_BY_SIDE, count - start))
-        )
-        subscribers += await asyncio.gather(*entering)
+        subscribers += await asyncio.gather(*(subscribe() for _ in range(min(SIDE_BY_SIDE, count - start))))
     return subscribers
 
 
@@ -99,21 +146,24 @@ async def upload(client: httpx.AsyncClient, conversation_id: str, name: str) -> 
     return id
 
 
-async def test_a_thousand_subscriptions(site: Launched) -> None:
+@pytest.mark.parametrize(
+    ("transport", "count"), [pytest.param(EventStream, 1000, id="sse"), pytest.param(WebSocket, 200, id="ws")]
+)
+async def test_many_subscriptions(site: Launched, transport: type[EventStream | WebSocket], count: int) -> None:
     process = Process(site.process.pid)
     conversation = site.names["silence"]
     cookies = {"session": site.names["member"]}
     async with httpx.AsyncClient(base_url=site.base_url, cookies=cookies, timeout=30) as client:
         # What the first subscription and the first upload cost is not a subscription's own.
         async with AsyncExitStack() as stack:
-            await subscribe_all(stack, site, conversation, 20)
+            await subscribe_all(stack, transport, site, conversation, 20)
             await upload(client, conversation, "warm.txt")
         tasks, descriptors = await settled(client, process)
         resident = process.resident_bytes()
 
         async with AsyncExitStack() as stack:
-            subscribers = await subscribe_all(stack, site, conversation, SUBSCRIBERS)
-            assert (process.resident_bytes() - resident) / SUBSCRIBERS < MAX_BYTES_EACH
+            subscribers = await subscribe_all(stack, transport, site, conversation, count)
+            assert (process.resident_bytes() - resident) / count < MAX_BYTES_EACH
             uploaded = []
             for number in range(EVENTS):
                 begun = time.perf_counter()
@@ -124,7 +174,7 @@ async def test_a_thousand_subscriptions(site: Launched) -> None:
             for subscriber in subscribers:
                 assert [(data["type"], data["id"]) for _, data in subscriber.events] == expected
                 assert subscriber.events[1:] == subscribers[0].events[1:]
-            assert (process.resident_bytes() - resident) / SUBSCRIBERS < MAX_BYTES_EACH
+            assert (process.resident_bytes() - resident) / count < MAX_BYTES_EACH
         await until_as_before(client, process, (tasks, descriptors))
 
 

@@ -149,6 +149,7 @@ ERRORS: dict[str, Script] = {
     "tracked-fails": script(subscribe(1, "sub.trackedFails"), 4),
     "id-again-after-error": script(subscribe(1, "sub.failsFirst"), 3, subscribe(1, "sub.empty"), 2),
     "stream-of-a-query": script(send(1, "query", "stream.count", TO), 1),
+    "later-values-of-a-query": script(send(1, "query", "stream.deferred"), 1),
     "stream-of-a-mutation": script(send(1, "mutation", "stream.work", TO), 1),
 }
 

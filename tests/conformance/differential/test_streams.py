@@ -2,12 +2,12 @@
 
 import pytest
 
-from tests.conformance.differential import corpus_sse, corpus_websocket
+from tests.conformance.differential import corpus_jsonl, corpus_sse, corpus_websocket
 from tests.conformance.differential.peers import Peers
 from tests.conformance.differential.stream_differences import DIFFERENCES, declared_of_stream
 from tests.conformance.differential.streams import ask, differences
 
-CASES = {**corpus_sse.CASES}
+CASES = {**corpus_jsonl.CASES, **corpus_sse.CASES}
 
 
 @pytest.mark.parametrize("name", CASES)
