@@ -57,8 +57,11 @@ class Workers:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """A task ended; the one in front only by a call that raised, which asyncio reports and the others must survive."""
+        """A task ended; the one in front only by a call that raised, which somebody must be told and the others survive."""
         self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            context = {"message": "a call raised", "exception": error, "task": task}
+            task.get_loop().call_exception_handler(context)
         if self._front is task:
             self._front = None
             if self._calls and not self._closed:

@@ -9,7 +9,7 @@ import asyncio
 import functools
 import time
 from collections.abc import AsyncGenerator, Callable
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +20,8 @@ from server.transports.calls import Calls
 from server.trpc import websocket as wire
 from server.trpc.websocket import Message
 
+# A generator that never waits gives others their turn after so many items.
+TURN_ITEMS: Final = 64
 # Of one subscription at its end: the path, the status, when it began, the bytes of its items.
 Record = Callable[[str, int, float, int], None]
 
@@ -109,7 +111,11 @@ class SocketSubscriptions:
         ending: _Ending,
     ) -> None:
         encode, socket, task = self._tools.encoders[procedure.path], self._socket, asyncio.current_task()
+        sent = 0
         async for item in items:
+            sent += 1
+            if sent % TURN_ITEMS == 0:
+                await asyncio.sleep(0)
             if socket.is_paused:
                 await socket.drained()
             if task is not None and task.cancelling():  # the generator took the cancellation for its own

@@ -35,6 +35,7 @@ class World:
         router = Router()
         self._declare_calls(router)
         self._declare_subscriptions(router)
+        self._declare_floods(router)
         return router
 
     def _declare_calls(self, router: Router) -> None:
@@ -108,6 +109,12 @@ class World:
         async def private(ctx: Context) -> AsyncIterator[str]:
             yield "private"
             await asyncio.Event().wait()
+
+    def _declare_floods(self, router: Router) -> None:
+        @router.subscription()
+        async def busy(ctx: Context) -> AsyncIterator[int]:
+            while True:
+                yield 1
 
         @router.subscription()
         async def flood(ctx: Context) -> AsyncIterator[str]:

@@ -176,6 +176,17 @@ async def test_a_client_that_does_not_read_holds_its_subscription(tmp_path: Path
         assert here.world.produced > produced  # it goes on
 
 
+async def test_a_generator_that_never_waits_leaves_turns_to_others(tmp_path: Path) -> None:
+    async with site(tmp_path) as here, here.client() as busy, here.client() as other:
+        await busy.send(subscription("busy"))
+        assert await other.call("echo", 1) == 1
+        await busy.send(stop())
+        async with asyncio.timeout(TIMEOUT_S):
+            while outcome(await busy.read()) != "stopped":
+                pass
+        assert await busy.call("echo", 1) == 1
+
+
 async def test_who_calls(tmp_path: Path) -> None:
     async with site(tmp_path) as here:
         user, token = await here.session()
