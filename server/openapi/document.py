@@ -21,8 +21,8 @@ Procedures are tRPC's: `@trpc/client` with superjson speaks this protocol, and `
 with its input as JSON in the query string, a mutation POST with it as the body; inputs are taken as they are, or wrapped by
 superjson as `{"json": …}`. Outputs and errors come wrapped: `{"result":{"data":{"json": …}}}`, `{"error":{"json": …}}`. Several
 calls go in one request to `{prefix}first,second?batch=1`, which is answered with a list; with 207 where their statuses differ.
-With the header `trpc-accept: application/jsonl` a batch is answered in lines, each as soon as it is there; and all of it is spoken
-over a WebSocket too.
+With the header `trpc-accept: application/jsonl` a batch is answered in lines, each as soon as it is there; and all of it is
+spoken over a WebSocket too.
 
 What is no procedure answers errors as `{"error":{"code","message"}}`. A request line and headers of more than 64 KiB are
 answered 431 wherever they are sent.

@@ -15,6 +15,11 @@ Schema = dict[str, Any]
 
 _REFERENCE = "#/components/schemas/{name}"
 _LATER = (Awaitable, AsyncIterator)
+# What these are in superjson; the schema of a bare input is msgspec's.
+_BESIDE: tuple[tuple[str, str, Schema], ...] = (
+    ("contentEncoding", "base64", {"type": "array", "items": {"type": "integer", "minimum": 0, "maximum": 255}}),
+    ("format", "decimal", {"type": "number"}),
+)
 _ROOMS = ("schemas", "storage", "procedures", "rest", "server")
 
 
@@ -60,7 +65,11 @@ def _rewritten(schema: Any, short: Mapping[str, str]) -> Any:
         return [_rewritten(item, short) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    return {key: _rewritten_member(key, value, short) for key, value in schema.items()}
+    written = {key: _rewritten_member(key, value, short) for key, value in schema.items()}
+    for keyword, value, on_the_wire in _BESIDE:
+        if schema.get(keyword) == value:
+            return {"anyOf": [written, on_the_wire]}
+    return written
 
 
 def _rewritten_member(key: str, value: Any, short: Mapping[str, str]) -> Any:

@@ -5,9 +5,10 @@ import itertools
 import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Iterator
-from datetime import datetime
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import httpx
 import jsonschema
@@ -22,7 +23,7 @@ from server.openapi import describe, render
 from server.openapi.envelopes import TrpcError
 from server.settings import Settings, load_settings
 from server.trpc.requests import Rules, accepted_methods
-from server.trpc.responses import render_error
+from server.trpc.responses import encoder, render_error, render_result
 from tests.running import Attachd, run_attachd
 
 PREFIX = "/api/trpc/"
@@ -159,6 +160,35 @@ def test_inputs_are_required_unless_they_may_be_missing(rich: dict[str, Any]) ->
 
     assert (required("limited"), required("optional")) == ([True], [False])
     assert rich["paths"][f"{PREFIX}nothing"]["post"]["requestBody"]["required"], "tRPC wants its content type"
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [
+        (bytes, b"ab"),
+        (Decimal, Decimal("1.5")),
+        (set[int], {1, 2}),
+        (datetime, datetime(2026, 1, 2, tzinfo=UTC)),
+        (float, 1.5),
+        (Literal["a", 1], "a"),
+        (dict[str, bytes | None], {"a": b"b", "c": None}),
+        (tuple[int, ...], (1, 2)),
+        (Limited, Limited(word="a", since=datetime(2026, 1, 2, tzinfo=UTC))),
+        (None, None),
+    ],
+)
+def test_outputs_fit_their_schemas(type_: Any, value: Any) -> None:
+    async def give(ctx: Context) -> Any:
+        return value
+
+    give.__annotations__["return"] = type_
+    router = Router()
+    router.query()(give)
+    (found,) = router.freeze()
+    described = document(router)
+    schema = described["paths"][f"{PREFIX}give"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    written = json.loads(render_result(encoder(found)(value)))
+    jsonschema.Draft202012Validator(inline(schema, described)).validate(written)
 
 
 def test_a_plugins_type_takes_no_name_from_ours() -> None:
