@@ -20,7 +20,7 @@ async function notingFetch(address, init) {
   return fetch(address, init);
 }
 
-const clientOf = (options = {}) => createAttachdClient({ url, token: site.key, fetch: notingFetch, EventSource, WebSocket, ...options });
+const clientOf = (options = {}) => createAttachdClient({ url, token: site.key || undefined, fetch: notingFetch, EventSource, WebSocket, ...options });
 const failureOf = (error) => {
   if (error.name !== "TRPCClientError") throw error;
   return { code: error.data?.code ?? null, reason: error.data?.reason ?? null, cause: error.cause?.name ?? null, message: error.message };
