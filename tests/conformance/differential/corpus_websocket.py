@@ -35,9 +35,9 @@ def stop(id: Any, **more: Any) -> str:
     return json.dumps({"id": id, "method": "subscription.stop", **more})
 
 
-def script(*steps: str | bytes | int, who: str | None = "member", query: str = "") -> Script:
+def script(*steps: str | bytes | int, who: str | None = "member", query: str = "", ends: bool = False) -> Script:
     """A script; see there."""
-    return Script(steps, who, query)
+    return Script(steps, who, query, ends)
 
 
 def wrapped(value: Any, values: Any = None) -> dict[str, Any]:
@@ -245,14 +245,14 @@ CONNECTIONS: dict[str, Script] = {
     "parameters-and-cookie": script(parameters({"a": "b"}), PRIVATE, 1, query=PARAMETERS),
     "parameters-null": script(parameters(None), PRIVATE, 1, query=PARAMETERS),
     "parameters-empty": script(parameters({}), PRIVATE, 1, query=PARAMETERS),
-    "parameters-number": script(parameters(1), 1, query=PARAMETERS),
-    "parameters-array": script(parameters([]), 1, query=PARAMETERS),
-    "parameters-member-is-a-number": script(parameters({"a": 1}), 1, query=PARAMETERS),
-    "parameters-without-data": script(json.dumps({"method": "connectionParams"}), 1, query=PARAMETERS),
-    "parameters-malformed": script("{", 1, query=PARAMETERS),
-    "parameters-not-an-object": script("1", 1, query=PARAMETERS),
+    "parameters-number": script(parameters(1), 1, query=PARAMETERS, ends=True),
+    "parameters-array": script(parameters([]), 1, query=PARAMETERS, ends=True),
+    "parameters-member-is-a-number": script(parameters({"a": 1}), 1, query=PARAMETERS, ends=True),
+    "parameters-without-data": script(json.dumps({"method": "connectionParams"}), 1, query=PARAMETERS, ends=True),
+    "parameters-malformed": script("{", 1, query=PARAMETERS, ends=True),
+    "parameters-not-an-object": script("1", 1, query=PARAMETERS, ends=True),
     "parameters-of-any-method": script(json.dumps({"data": {"authorization": "Bearer ~key~"}}), PRIVATE, 1, query=PARAMETERS),
-    "call-instead-of-parameters": script(PRIVATE, 1, query=PARAMETERS),
+    "call-instead-of-parameters": script(PRIVATE, 1, query=PARAMETERS, ends=True),
     "ping-before-parameters": script("PING", 1, KEY, PRIVATE, 1, who=None, query=PARAMETERS),
     "pong-before-parameters": script("PONG", KEY, PRIVATE, 1, who=None, query=PARAMETERS),
     "parameters-not-announced": script(KEY, 1, PRIVATE, 1, who=None),

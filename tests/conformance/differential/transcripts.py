@@ -23,12 +23,13 @@ QUIET_S = 0.05
 class Script(NamedTuple):
     """What a client does: texts and bytes are sent, after a number it goes on when so many more messages have come.
 
-    `query` is that of the URL; `~name~` stands for a token, as in `cases`.
+    `query` is that of the URL; `~name~` stands for a token, as in `cases`. After what `ends` the server closes the connection.
     """
 
     steps: tuple[str | bytes | int, ...]
     who: str | None = "member"
     query: str = ""
+    ends: bool = False
 
 
 class Transcript(NamedTuple):
@@ -62,7 +63,7 @@ def converse(port: int, script: Script, names: Mapping[str, str]) -> Transcript:
                     received += [socket.recv(TIMEOUT_S) for _ in range(step)]
                 else:
                     _send(socket, step, names)
-        _drain(socket, received)
+        _drain(socket, received, TIMEOUT_S if script.ends else QUIET_S)
         close_code = socket.close_code
     return Transcript(_by_id(received), close_code)
 
@@ -72,10 +73,10 @@ def _send(socket: ClientConnection, step: str | bytes, names: Mapping[str, str])
     socket.send(filled.decode() if isinstance(step, str) else filled)
 
 
-def _drain(socket: ClientConnection, received: list[str | bytes]) -> None:
+def _drain(socket: ClientConnection, received: list[str | bytes], timeout_s: float) -> None:
     with contextlib.suppress(TimeoutError, ConnectionClosed):
         while True:
-            received.append(socket.recv(QUIET_S))
+            received.append(socket.recv(timeout_s))
 
 
 def _by_id(received: list[str | bytes]) -> dict[str, list[Any]]:
