@@ -84,6 +84,7 @@ ACCEPT: dict[str, Case] = {
     "accept-not-batched": with_headers(get("echo.nothing"), accept=JSONL),
     "deferred-without-lines": get("stream.deferred", query=B),
     "deferred-without-lines-or-batch": get("stream.deferred"),
+    "rejected-without-lines": get("stream.rejected", query=B),
     "stream-without-lines": get("stream.count,echo.nothing", batch(TWO), query=B),
     "stream-without-lines-or-batch": get("stream.count", TWO),
     "stream-mutation-without-lines": post("stream.work", TWO),

@@ -13,6 +13,8 @@ import { streamRouter, subscriptionRouter } from './streaming.mjs';
 const lines = createInterface({ input: process.stdin });
 const { sessions, keys, rows, config } = JSON.parse((await lines[Symbol.asyncIterator]().next()).value);
 process.stdin.on('close', () => process.exit(0));
+// Promises of an answer that may not be streamed are refused unread; Node would end when one of them is rejected.
+process.on('unhandledRejection', () => {});
 
 const t = initTRPC.context().create({ transformer: superjson, isDev: false, ...config });
 // The order of rooms in attachd: who asks, then what is asked for.
