@@ -11,6 +11,14 @@ from tests.running import environment
 
 LAUNCHER = Path(__file__).parent / "launcher.py"
 STOP_TIMEOUT_S = 40.0
+# What asyncio and Python say of work that was begun and that nobody waited for.
+_FORGOTTEN = ("never retrieved", "never awaited", "was destroyed", "never closed", "ResourceWarning")
+
+
+def assert_nothing_forgotten(log: Path) -> None:
+    """The log tells of no task, coroutine, generator or descriptor that was left behind."""
+    lines = [line for line in log.read_text().splitlines() if any(words in line for words in _FORGOTTEN)]
+    assert not lines, "\n".join(lines)
 
 
 class Launched:
@@ -41,3 +49,4 @@ class Launched:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.process.terminate()
         self.process.communicate(timeout=STOP_TIMEOUT_S)
+        assert_nothing_forgotten(self.log)

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from tests.conformance.launched import assert_nothing_forgotten
 from tests.conformance.node import node_command, npm_install
 from tests.running import environment
 
@@ -75,6 +76,7 @@ class Peers:
             process.terminate()
             process.communicate(timeout=STOP_TIMEOUT_S)
         self._log.close()
+        assert_nothing_forgotten(self.folder / "log")
 
     def ask(self, server: str, method: str, request: bytes) -> Answer:
         """The answer of "attachd" or "@trpc/server" to the bytes of a request."""
