@@ -12,9 +12,20 @@ from typing import NamedTuple
 import pytest
 
 from tests.conformance.node import node_command, node_environment
+from tests.running import ROOT, run_attachd
 from tests.typescript.package_built import PACKAGE, project
 
 README = (PACKAGE / "README.md").read_text(encoding="utf-8")
+HELPDESK = ROOT / "examples" / "helpdesk"
+PLUGIN_USE = """\
+import { createAttachdClient } from "attachd-client";
+import type { AppRouter, Outputs } from "./router.js";
+const client = createAttachdClient<AppRouter>({ url: "/api/trpc" });
+export const tickets: Promise<Outputs["helpdesk"]["tickets"]> = client.helpdesk.tickets.query({ status: "open" });
+export const files: Promise<string[]> = client.helpdesk.ticket.query({ id: "" }).then((one) => one.files.map(({ id }) => id));
+export const changes = client.helpdesk.onChange.subscribe(undefined, { onData: ({ id, data }) => [id, data.ticket_id] });
+export const ours: Promise<number> = client.attachments.usage.query().then(({ bytes }) => bytes);
+"""
 LEAST = 25  # of each, by the issue
 _DIRECTIVE = re.compile(r"// @ts-expect-error (\d+): \S")
 _ERROR = re.compile(r"^(.*)\((\d+),\d+\): error TS(\d+): (.*)$", re.MULTILINE)
@@ -47,10 +58,20 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> Compiled:
     (example,) = re.findall(r"^```ts\n(import .*?)^```", README, re.MULTILINE | re.DOTALL)
     names = "declare const apiKey: string, conversationId: string, file: File;\n"
     (folder / "readme.ts").write_text(names + example, encoding="utf-8")
+    done = run_attachd(
+        "types", "--output", str(folder / "router.ts"), folder=HELPDESK, ATTACHD_SERVER_PLUGINS="helpdesk:router"
+    )
+    assert done.returncode == 0, done.stderr
+    (folder / "plugin.ts").write_text(PLUGIN_USE, encoding="utf-8")
     (folder / "node_modules").symlink_to(here / "node_modules")
     (folder / "package.json").write_text('{ "type": "module" }')
     settings = json.loads((here / "tsconfig.json").read_text(encoding="utf-8"))
-    settings["files"] = [str(bare), str(folder / "readme.ts"), *(str(here / file) for file in settings["files"])]
+    settings["files"] = [
+        str(bare),
+        str(folder / "readme.ts"),
+        str(folder / "plugin.ts"),
+        *(str(here / file) for file in settings["files"]),
+    ]
     (folder / "tsconfig.json").write_text(json.dumps(settings))
     done = subprocess.run(
         [*node_command(), str(here / "node_modules" / "typescript" / "bin" / "tsc"), "--pretty", "false", "-p", str(folder)],
@@ -84,7 +105,7 @@ def test_correct_uses_compile(compiled: Compiled, file: str) -> None:
 
 
 def test_the_modules_themselves_compile(compiled: Compiled) -> None:
-    """The golden module, through the package that of attachd, the example of its README, and all declarations they import."""
+    """The golden module, that of the package, one with a plugin, the example of the README, and whatever these import."""
     assert [failure for failure in compiled.failures if failure.file != compiled.bare] == []
 
 
@@ -106,3 +127,10 @@ def test_every_option_is_in_the_readme() -> None:
     names = re.findall(r"^  (\w+)\??: ", options, re.MULTILINE)
     cells = [row.split(" | ", 1)[0] for row in README.splitlines() if row.startswith("| `")]
     assert sorted(names) == sorted(name for cell in cells for name in re.findall(r"`(\w+)`", cell))
+
+
+def test_nothing_of_a_server_is_imported_at_run_time() -> None:
+    modules = sorted((project() / "node_modules" / "attachd-client" / "dist").glob("*.js"))
+    assert [module.name for module in modules] == ["client.js", "index.js", "router.js", "transport.js", "upload.js"]
+    imported = {name for module in modules for name in re.findall(r'from "([^.][^"]*)"', module.read_text(encoding="utf-8"))}
+    assert imported == {"@trpc/client", "superjson"}
