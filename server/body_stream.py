@@ -52,6 +52,14 @@ class BodyStream:
         if self._flow.write_paused:
             await self._flow.drain()
 
+    def cut(self) -> None:
+        """End the body before it was written whole; a client that does not read what there is is not waited for."""
+        if self.is_full and not self._cycle.response_complete and not self._transport.is_closing():
+            self.on_gone = None
+            self._transport.abort()
+        else:
+            self.close()
+
     def close(self) -> None:
         """End the body, so that the answer is complete."""
         self.on_gone = None

@@ -182,8 +182,11 @@ class TrpcEndpoint:
         paths = [path for path, _ in request.calls]
         asked = Asked(request.method, ",".join(paths), request_id, requests.refused_method(request, self._rules))
         stream = LineStream(self._lines, asked, paths, keeps_on=_mutates(request))
-        run = self._calls.settled
-        calls = [self._call(run, request, index, inputs, context, request_id) for index in range(len(paths))]
+        whole, settled = self._calls.outcome, self._calls.settled
+        calls = [
+            self._call(whole if path in self._calls.cannot_defer else settled, request, index, inputs, context, request_id)
+            for index, path in enumerate(paths)
+        ]
         body = stream.begin(calls)
         return stream if body is None else Answer(200, body, asked.route, asked.allow, inputs.unread)
 

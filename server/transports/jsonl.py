@@ -18,7 +18,7 @@ from server.log import RequestLog
 from server.side_by_side import resume
 from server.transports.calls import Calls
 from server.transports.heartbeat import Heartbeat
-from server.transports.streams import Asked
+from server.transports.streams import ITEMS_A_TURN, Asked
 from server.trpc import jsonl, responses
 from server.trpc.deferred import discard
 from server.trpc.jsonl import Deferred, Lines, Settled
@@ -40,9 +40,11 @@ class LineStreams:
         self.ping_s = ping_s
         self.log = log
         self.open: set[LineStream] = set()
+        self.closed = False
 
     def close(self) -> None:
-        """End what may have no end."""
+        """End what may have no end, and begin nothing of the kind."""
+        self.closed = True
         for stream in list(self.open):
             stream.stop()
 
@@ -60,7 +62,8 @@ class LineStream:
         self._calls: Sequence[tuple[int, RunningCall]] = ()  # those that are not settled; the first of them has begun
         self._awaited: object = None  # what it waits for
         self._deferred: dict[int, tuple[asyncio.Task[None], Deferred]] = {}
-        self._gone = self._stopping = False
+        self._gone = False
+        self._stopping = streams.closed
         self._body: BodyStream
         self._heartbeat: Heartbeat
         self._group: asyncio.TaskGroup
@@ -113,7 +116,10 @@ class LineStream:
             streams.open.discard(self)
             self._heartbeat.stop()
             self._discard()
-            body.close()
+            if self._stopping:
+                body.cut()
+            else:
+                body.close()
             if streams.log is not None:
                 streams.log.record(asked.method, asked.route, 200, started, body.size_bytes, asked.request_id)
 
@@ -186,13 +192,19 @@ class LineStream:
 
     async def _iterate(self, deferred: Deferred) -> None:
         iterator = aiter(deferred.source)
+        count = 0
         try:
             async for item in iterator:
+                if self._stopping:  # the generator took the cancellation for its own
+                    raise _stopped()
+                if self._body.gone:
+                    return
                 self._write(self._lines.yielded(deferred, item))
+                count += 1
                 if self._body.is_full:
                     await self._body.drain()
-                if self._body.gone:  # a generator that never waits would keep the cancellation from ever being run
-                    return
+                elif count % ITEMS_A_TURN == 0:
+                    await asyncio.sleep(0)
             self._write(self._lines.returned(deferred))
         finally:
             if (aclose := getattr(iterator, "aclose", None)) is not None:

@@ -18,7 +18,7 @@ from server.body_stream import BODY_STREAM, BodyStream
 from server.log import RequestLog
 from server.transports.calls import Calls
 from server.transports.heartbeat import Heartbeat
-from server.transports.streams import Asked
+from server.transports.streams import ITEMS_A_TURN, Asked
 from server.trpc import sse
 
 # What sseHeaders are in @trpc/server, and its `vary`.
@@ -79,7 +79,7 @@ class Subscription:
     `last_event_id` is what the client has seen last.
     """
 
-    __slots__ = ("_asked", "_body", "_ended", "_items", "_last_id", "_subscriptions", "_task")
+    __slots__ = ("_asked", "_body", "_cut", "_ended", "_items", "_last_id", "_subscriptions", "_task")
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class Subscription:
         self._asked = asked
         self._items = items
         self._last_id = sse.sendable_id(last_event_id)
-        self._ended = False
+        self._ended = self._cut = False
         self._body: BodyStream
         self._task: asyncio.Task[Any] | None = None
 
@@ -110,14 +110,17 @@ class Subscription:
             elif not isinstance(items, ServiceError):
                 await self._serve(items)
         finally:
-            body.close()
+            if self._cut:
+                body.cut()
+            else:
+                body.close()
             if subscriptions.log is not None:
                 subscriptions.log.record(asked.method, asked.route, 200, started, body.size_bytes, asked.request_id)
 
     def end(self) -> None:
         """End the stream without `return`."""
         if not self._ended and self._task is not None:
-            self._ended = True
+            self._ended = self._cut = True
             self._task.cancel()
 
     async def _serve(self, items: AsyncGenerator[Any, None]) -> None:
@@ -145,12 +148,18 @@ class Subscription:
     async def _deliver(self, items: AsyncGenerator[Any, None], heartbeat: Heartbeat) -> None:
         frames, body = self._subscriptions.frames[self._asked.route], self._body
         time = asyncio.get_running_loop().time
+        count = 0
         async for item in items:
+            if self._ended:  # the generator took the cancellation for its own
+                return
             frame, self._last_id = frames.of(item, self._last_id)
             heartbeat.wrote_at = time()
             body.write(frame)
+            count += 1
             if body.is_full:
                 await body.drain()
+            elif count % ITEMS_A_TURN == 0:
+                await asyncio.sleep(0)
         body.write(sse.RETURN)
 
     async def _close(self, items: AsyncGenerator[Any, None]) -> None:

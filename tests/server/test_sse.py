@@ -1,6 +1,7 @@
 """Subscriptions over server-sent events, on real connections."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from procedures import Context, Router, Tracked, authenticated, procedure
 from schemas import Code, ServiceError
-from tests.server.streaming import eventually, serving
+from tests.server.streaming import TIMEOUT_S, eventually, serving
 
 CONNECTED = b'event: connected\ndata: {"reconnectAfterInactivityMs":5000}\n\n\n'
 RETURN = b"event: return\ndata: \n\n\n"
@@ -86,6 +87,28 @@ class World:
                 while True:
                     self.inputs.append(None)
                     yield "x" * 100_000
+            finally:
+                self.open -= 1
+
+        @router.subscription()
+        async def busy(ctx: Context) -> AsyncIterator[int]:
+            self.open += 1
+            try:
+                while True:
+                    yield 1
+            finally:
+                self.open -= 1
+
+        @router.subscription()
+        async def stubborn(ctx: Context) -> AsyncIterator[int]:
+            self.open += 1
+            try:
+                for number in range(3):
+                    try:
+                        await asyncio.sleep(3600)
+                    except asyncio.CancelledError:
+                        self.left.append("cancelled")
+                    yield number
             finally:
                 self.open -= 1
 
@@ -312,6 +335,51 @@ async def test_a_client_that_goes_away_during_a_flood(tmp_path: Path) -> None:
         assert len(world.inputs) == made < 200
         answer.leave()
         await eventually(lambda: world.open == 0 and live.requests() == 0)
+
+
+async def test_a_client_that_does_not_read_is_not_waited_for_at_the_end(tmp_path: Path) -> None:
+    world = World()
+    async with serving(tmp_path, world.router(), stream_max_duration_seconds="0.5") as live:
+        answer = await live.get("flood")
+        await eventually(lambda: world.open == 1)
+        await eventually(lambda: world.open == 0 and live.requests() == 0)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await answer.rest()
+
+
+def read_all(port: int, request: bytes) -> bytes:
+    """The end of what comes to a client that reads as fast as it is written to; it needs a thread of its own."""
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as connection:
+        connection.sendall(request)
+        end = b""
+        while piece := connection.recv(65_536):
+            end = (end + piece)[-100:]
+            if end.endswith(b"\r\n0\r\n\r\n"):
+                break
+        return end
+
+
+async def test_a_generator_that_never_waits_lets_others_run(tmp_path: Path) -> None:
+    world = World()
+    async with serving(tmp_path, world.router()) as live:
+        request = b"GET /api/trpc/busy HTTP/1.1\r\nHost: ignored.example\r\n\r\n"
+        reading = asyncio.create_task(asyncio.to_thread(read_all, live.port, request))
+        await eventually(lambda: world.open == 1)
+        for _ in range(20):
+            assert await (await live.get("count?input=1")).rest() == CONNECTED + b'data: {"json":0}\n\n\n' + RETURN
+        live.app.begin_shutdown()
+        assert RETURN not in await reading
+    assert world.open == 0
+
+
+async def test_a_generator_that_takes_a_cancellation_for_its_own(tmp_path: Path) -> None:
+    world = World()
+    async with serving(tmp_path, world.router()) as live:
+        answer = await live.get("stubborn")
+        await eventually(lambda: world.open == 1)
+        answer.leave()
+        await eventually(lambda: world.open == 0 and live.requests() == 0)
+    assert world.left == ["cancelled"]
 
 
 async def test_a_generator_that_fails_when_it_is_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
