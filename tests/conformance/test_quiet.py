@@ -14,6 +14,7 @@ QUIET_S = 1.2
 SETTINGS = {
     "ATTACHD_STREAM_PING_SECONDS": str(PING_S),
     "ATTACHD_STREAM_RECONNECT_AFTER_INACTIVITY_SECONDS": str(INACTIVITY_S),
+    "ATTACHD_STREAM_JSONL_PING_SECONDS": "0.01",
     "ATTACHD_WEBSOCKET_PING_SECONDS": str(PING_S),
     "ATTACHD_WEBSOCKET_PONG_WAIT_SECONDS": str(PONG_WAIT_S),
 }
@@ -54,3 +55,9 @@ def test_a_server_that_says_nothing_is_left_and_found_again(lasting: Lasting, pi
     assert running.states.count("connecting") > connections
     running.stop()
     client.until_closed()
+
+
+def test_pings_in_a_streamed_call(lasting: Lasting, pinging: Launched) -> None:
+    running = Client(lasting, pinging, "stream").query("stream.both")
+    assert [running.data(), running.data()] == [0, 1]
+    assert running.next()["value"]["right"] == {"later": {"json": "right"}}
