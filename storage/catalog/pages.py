@@ -24,8 +24,11 @@ _FIRST: dict[Sort, Position] = {"created_at": ("", ""), "filename": ("", ""), "s
 _LAST = (b"", b"")
 _SCOPES = {True: "organization_id = ? AND conversation_id = ?", False: "organization_id = ?"}
 _STEPS: dict[Order, str] = {"asc": ">", "desc": "<"}
+# ASCII names, most of them, need not go through Python: `lower` is what `fold` does to them.
 _FILTERS = (
-    " AND content_type GLOB coalesce(?, '*') AND owner_id = coalesce(?, owner_id) AND (? IS NULL OR instr(fold(filename), ?))"
+    " AND content_type GLOB coalesce(?, '*') AND owner_id = coalesce(?, owner_id)"
+    " AND (? IS NULL OR CASE WHEN length(filename) = length(CAST(filename AS BLOB))"
+    " THEN instr(lower(filename), ?) ELSE instr(fold(filename), ?) END)"
 )
 
 
@@ -95,6 +98,6 @@ def statement_of(query: PageQuery) -> tuple[str, Sequence[Any]]:
     """The statement of the query, which is one of few fixed texts, and its parameters."""
     scope = (query.organization_id,) if query.conversation_id is None else (query.organization_id, query.conversation_id)
     start = query.after or (_FIRST[query.sort] if query.order == "asc" else _LAST)
-    filters = (query.content_type, query.owner_id, query.filename, query.filename) if query.is_filtered else ()
+    filters = (query.content_type, query.owner_id, *(query.filename,) * 3) if query.is_filtered else ()
     sql = _STATEMENTS[query.conversation_id is not None, query.sort, query.order, query.is_filtered]
     return sql, (*scope, *start, *filters, query.limit)
