@@ -206,6 +206,22 @@ async def test_falling_behind_in_the_middle_of_what_was_taken_loses_nothing(data
     database.close()
 
 
+async def test_a_burst_is_shared_by_all_who_keep_up(store: Store) -> None:
+    """However many events one commit has: nobody needs to read the log by itself."""
+    streams = [store.attachments.changes(OWNER, CONVERSATION, None) for _ in range(3)]
+    for stream in streams:
+        await following_changes(stream, 1)
+    readers = [asyncio.create_task(following_changes(stream, 3 * QUEUED)) for stream in streams]
+    ids: list[str] = []
+    await asyncio.gather(*(insert(store, ids) for _ in range(3 * QUEUED)))
+    first, *others = [await reader for reader in readers]
+    assert [change.data.id for change in first] == ids
+    for heard in others:
+        assert all(mine is theirs for mine, theirs in zip(first, heard, strict=True))
+    for stream in streams:
+        await stream.aclose()
+
+
 async def insert(store: Store, ids: list[str]) -> None:
     record = a_record(CONVERSATION)
     ids.append(record.id)
