@@ -254,6 +254,7 @@ class Socket(WSListener):
         self._drained.set()
         self._upper = self._protocol = None
         self._receiver.disconnected()
+        del self._receiver  # it holds the socket: both are freed now, not when Python looks for such rings
 
     def pause_writing(self) -> None:
         self.is_paused = True

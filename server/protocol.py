@@ -45,7 +45,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     head_timeout_s = HEAD_TIMEOUT_S
     _head_bytes = 0
-    _refused = False
+    _refused = False  # nothing that comes is looked at any more
+    _is_handed_over = False
     _idle_since: float | None = None
     _head_timer: asyncio.TimerHandle | None = None
     _body_stream: BodyStream | None = None
@@ -96,7 +97,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Hand the connection over. A client waits for the answer before it sends more (RFC 6455, 4.1): nothing is lost."""
-        self._refused = True
+        self._refused = self._is_handed_over = True
         self._stop_timer()
         if self.timeout_keep_alive_task is not None:
             self.timeout_keep_alive_task.cancel()
@@ -113,6 +114,12 @@ class LimitedProtocol(HttpToolsProtocol):
         )
         self.connections.discard(self)
         self.app_state[UPGRADES].upgrade(upgrade)
+        # Each of these holds this protocol: it is freed now, not when Python looks for such rings.
+        self.parser = None  # type: ignore[assignment]  # as uvicorn does at the end of a connection
+        self.scope = {}  # type: ignore[typeddict-item]  # as between requests
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: a server may ignore an upgrade (RFC 9110, 7.8), and the request was answered like any."""
 
     def _in_body(self) -> bool:
         cycle = self._cycle()
@@ -122,6 +129,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._refused or self.transport.is_closing():
             return
         super().data_received(data)
+        if self._is_handed_over:
+            return
         # uvicorn makes a scope when a request line begins and adds the method when its headers are complete.
         scope: Mapping[str, object] = self.scope
         if "method" in scope:

@@ -43,7 +43,7 @@ class WebSocketEndpoint:
         self._connections: set[Connection] = set()
         self._tools = Tools(
             calls,
-            SubscriptionTools(calls, encoders, settings.websocket.max_subscriptions, self._tasks),
+            SubscriptionTools(calls, encoders, settings.websocket.max_subscriptions, self._tasks, log),
             connection_limits(settings),
             log,
             self._workers,

@@ -16,7 +16,7 @@ from server.frames import FrameLimits, Socket
 from server.log import RequestLog
 from server.state import Upgrade
 from server.transports.calls import ROUTE, Calls
-from server.transports.websocket_subscriptions import SocketSubscriptions, SubscriptionTools
+from server.transports.websocket_subscriptions import LOG_METHOD, SocketSubscriptions, SubscriptionTools
 from server.trpc import websocket as wire
 from server.trpc.responses import Outcome
 from server.trpc.websocket import Message
@@ -24,7 +24,6 @@ from server.workers import Workers
 
 # What the handshake, a GET, stands for: a cookie that another site made a browser send opens nothing.
 UNSAFE: Final = "POST"
-_METHOD: Final = "WS"  # in the log, where HTTP has its method
 _SWITCHED, _OK = 101, 200
 _SERVER_ERROR: Final = 500
 # Close codes: RFC 6455, 7.4.1, and the registry it founds.
@@ -71,8 +70,7 @@ class Connection:
         self._timer: asyncio.TimerHandle | None = None
         self._started = time.perf_counter()
         self._socket = Socket(upgrade.transport, self, tools.limits.frames, wire.PING)
-        record = None if tools.log is None else self._record
-        self._subscriptions = SocketSubscriptions(tools.subscriptions, self._socket, request_id, record)
+        self._subscriptions = SocketSubscriptions(tools.subscriptions, self._socket, request_id)
 
     def begin(self, request: bytes, context: Context | ServiceError | None) -> None:
         """Answer the handshake; see `server/handshake.py` for the request."""
@@ -257,4 +255,4 @@ class Connection:
 
     def _record(self, route: str, status: int, started: float, size_bytes: int) -> None:
         if self._tools.log is not None:
-            self._tools.log.record(_METHOD, route, status, started, size_bytes, self._request_id)
+            self._tools.log.record(LOG_METHOD, route, status, started, size_bytes, self._request_id)

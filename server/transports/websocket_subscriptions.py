@@ -16,14 +16,14 @@ import msgspec
 from procedures import Context, Procedure
 from schemas import Code, ServiceError
 from server.frames import Socket
+from server.log import RequestLog
 from server.transports.calls import Calls
 from server.trpc import websocket as wire
 from server.trpc.websocket import Message
 
+LOG_METHOD: Final = "WS"  # where HTTP has its method
 # A generator that never waits gives others their turn after so many items.
 TURN_ITEMS: Final = 64
-# Of one subscription at its end: the path, the status, when it began, the bytes of its items.
-Record = Callable[[str, int, float, int], None]
 
 
 class SubscriptionTools(msgspec.Struct, frozen=True):
@@ -33,6 +33,7 @@ class SubscriptionTools(msgspec.Struct, frozen=True):
     encoders: dict[str, Callable[[Any], bytes]]
     max_subscriptions: int
     tasks: set[asyncio.Task[Any]]
+    log: RequestLog | None
 
 
 class _Ending(msgspec.Struct):
@@ -47,12 +48,11 @@ class _Ending(msgspec.Struct):
 class SocketSubscriptions:
     """Those of one connection, by the id that the client gave them."""
 
-    def __init__(self, tools: SubscriptionTools, socket: Socket, request_id: str, record: Record | None) -> None:
+    def __init__(self, tools: SubscriptionTools, socket: Socket, request_id: str) -> None:
         self._tools = tools
         self._calls = tools.calls
         self._socket = socket
         self._request_id = request_id
-        self._record = record
         self._tasks: dict[wire.Id | None, asyncio.Task[None]] = {}
 
     def start(self, message: Message, context: Context, send: Callable[[bytes], None]) -> None:
@@ -110,15 +110,14 @@ class SocketSubscriptions:
         send: Callable[[bytes], None],
         ending: _Ending,
     ) -> None:
-        encode, socket, task = self._tools.encoders[procedure.path], self._socket, asyncio.current_task()
-        sent = 0
+        encode, socket, sent = self._tools.encoders[procedure.path], self._socket, 0
         async for item in items:
             sent += 1
             if sent % TURN_ITEMS == 0:
                 await asyncio.sleep(0)
             if socket.is_paused:
                 await socket.drained()
-            if task is not None and task.cancelling():  # the generator took the cancellation for its own
+            if _is_cancelled():  # the generator took the cancellation for its own
                 return
             data = encode(item)
             ending.size_bytes += len(data)
@@ -152,5 +151,11 @@ class SocketSubscriptions:
             send(ending.error)
         if ending.has_started:
             send(wire.write_stopped(message.head))
-        if self._record is not None:
-            self._record(message.path, ending.status, started, ending.size_bytes)
+        if self._tools.log is not None:
+            self._tools.log.record(LOG_METHOD, message.path, ending.status, started, ending.size_bytes, self._request_id)
+
+
+def _is_cancelled() -> bool:
+    # Not a name in the loop above: the traceback of a cancelled task would hold the task.
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -11,6 +11,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
+from server.protocol import LimitedProtocol
 from storage import fresh_id
 from tests.server.sockets import TIMEOUT_S, outcome, request, site, stop, subscription
 from tests.server.streaming import eventually
@@ -160,6 +161,25 @@ async def test_nothing_stays_behind_when_a_client_goes(tmp_path: Path, abort: bo
         gc.collect()
         assert len(os.listdir("/proc/self/fd")) <= descriptors
         assert not [each for each in gc.get_objects() if isinstance(each, ClientConnection) and each.state.name == "OPEN"]
+
+
+async def test_a_connection_is_freed_at_once(tmp_path: Path) -> None:
+    """Its buffers are not Python's, which therefore sees no reason to look for rings of objects that hold them."""
+    async with site(tmp_path) as here:
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                async with here.client() as client:
+                    await client.send(subscription("endless", "a"), request("echo", id=2))
+                    await client.read_many(3)
+            await eventually(lambda: here.connections == 0 and here.world.open == 0)
+            await asyncio.sleep(0.1)
+            ours = {"Connection", "Socket", "SocketSubscriptions", LimitedProtocol.__name__}
+            kept = [each for each in gc.get_objects() if type(each).__name__ in ours and "server." in type(each).__module__]
+        finally:
+            gc.enable()
+        assert kept == []
 
 
 async def test_a_client_that_does_not_read_holds_its_subscription(tmp_path: Path) -> None:
