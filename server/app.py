@@ -210,9 +210,11 @@ class App:
             reconnect_after_inactivity_s=stream.reconnect_after_inactivity_seconds,
             max_duration_s=stream.max_duration_seconds,
             max_subscriptions=stream.max_subscriptions,
+            jsonl_ping_s=stream.jsonl_ping_seconds,
+            recheck_s=max(settings.auth.session_cache_seconds, 1.0),
         )
         subscriptions = Subscriptions(self._procedures, calls, limits, self._log)
-        lines = LineStreams(calls, stream.jsonl_ping_seconds, self._log)
+        lines = LineStreams(calls, limits, self._log)
         self._sockets = WebSocketEndpoint(TRPC_PREFIX, calls, settings, self._log, self._next_request_id)
         self._endings += [subscriptions.close, lines.close, self._sockets.begin_shutdown]
         self._trpc = TrpcEndpoint(

@@ -6,7 +6,8 @@ They move bytes between the socket and the pure core in `server/trpc/`; what run
 from server.transports.calls import Calls
 from server.transports.http import Limits, Streams, TrpcEndpoint
 from server.transports.jsonl import LineStreams
-from server.transports.sse import StreamLimits, Subscriptions
+from server.transports.sse import Subscriptions
+from server.transports.streams import StreamLimits
 from server.transports.websocket import WebSocketEndpoint
 
 __all__ = [

@@ -21,7 +21,7 @@ from server.transports.calls import ROUTE, Calls
 from server.transports.files import BodyFile, file_input
 from server.transports.jsonl import LineStream, LineStreams
 from server.transports.sse import Subscription, Subscriptions
-from server.transports.streams import Asked
+from server.transports.streams import Asked, Credential
 from server.trpc import requests, responses
 from server.trpc.requests import Inputs, Request, Rules
 from server.trpc.responses import Outcome, StreamRequired
@@ -141,10 +141,11 @@ class TrpcEndpoint:
             inputs = file_input(request, exchange, self._limits.max_file_bytes, self._limits.body_idle_s)
         else:
             inputs = Inputs(await self._read_body(headers, receive), request.is_batch, len(request.calls))
-        if request.answer == "jsonl":
-            return self._stream_lines(request, inputs, context, request_id)
-        if request.answer == "sse":
-            return await self._subscribe(request, inputs, context, request_id)
+        if request.answer != "json":
+            credential = Credential(self._calls, method, headers, request_id, request.connection_params, context)
+            if request.answer == "jsonl":
+                return self._stream_lines(request, inputs, context, credential, request_id)
+            return await self._subscribe(request, inputs, context, credential, request_id)
         run = self._calls.outcome
         if not request.is_batch:
             outcome = await self._call(run, request, 0, inputs, context, request_id)
@@ -176,12 +177,17 @@ class TrpcEndpoint:
         return await run(found, context, read_input, request_id)
 
     def _stream_lines(
-        self, request: Request, inputs: Inputs | BodyFile, context: Context | ServiceError, request_id: str
+        self,
+        request: Request,
+        inputs: Inputs | BodyFile,
+        context: Context | ServiceError,
+        credential: Credential,
+        request_id: str,
     ) -> Answer | LineStream:
         """The answer in JSON lines, if all of it is there, else what gives it bit by bit."""
         paths = [path for path, _ in request.calls]
         asked = Asked(request.method, ",".join(paths), request_id, requests.refused_method(request, self._rules))
-        stream = LineStream(self._lines, asked, paths, keeps_on=_mutates(request))
+        stream = LineStream(self._lines, asked, paths, credential, keeps_on=_mutates(request))
         whole, settled = self._calls.outcome, self._calls.settled
         calls = [
             self._call(whole if path in self._calls.cannot_defer else settled, request, index, inputs, context, request_id)
@@ -191,7 +197,12 @@ class TrpcEndpoint:
         return stream if body is None else Answer(200, body, asked.route, asked.allow, inputs.unread)
 
     async def _subscribe(
-        self, request: Request, inputs: Inputs | BodyFile, context: Context | ServiceError, request_id: str
+        self,
+        request: Request,
+        inputs: Inputs | BodyFile,
+        context: Context | ServiceError,
+        credential: Credential,
+        request_id: str,
     ) -> Subscription:
         """The subscription that is asked for; what fails before it begins is told in the stream, as tRPC does."""
         path, procedure = request.calls[0]
@@ -210,7 +221,8 @@ class TrpcEndpoint:
         except ServiceError as error:
             items = error
         allow = self._allow(request, [items]) if isinstance(items, ServiceError) else b""
-        return Subscription(self._subscriptions, Asked(request.method, path, request_id, allow), items, event_id)
+        asked = Asked(request.method, path, request_id, allow)
+        return Subscription(self._subscriptions, asked, items, event_id, credential)
 
     async def _read_body(self, headers: Headers, receive: Receive) -> bytes | ServiceError:
         """The whole body, or the error of one that is too large or too slow. Raises ClientDisconnected."""

@@ -3,7 +3,8 @@
 What is there at once is an answer in one piece, without a task. Otherwise calls and deferred values are tasks of one group,
 in the task of the request. A client that goes away cancels them, and the `finally` of a generator runs at once; only
 mutations run to their end, as they do for a client that takes its answer in one piece. When the server stops, calls run to
-their end, but what they deferred, which may have none, fails with an error after which a client may ask again.
+their end, but what they deferred, which may have none, fails with an error after which a client may ask again; likewise when
+the credential is no longer valid, after which it need not.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from server.log import RequestLog
 from server.side_by_side import resume
 from server.transports.calls import Calls
 from server.transports.heartbeat import Heartbeat
-from server.transports.streams import ITEMS_A_TURN, Asked
+from server.transports.streams import ITEMS_A_TURN, Asked, Credential, StreamLimits
 from server.trpc import jsonl, responses
 from server.trpc.deferred import discard
 from server.trpc.jsonl import Deferred, Lines, Settled
@@ -33,11 +34,11 @@ RunningCall = Coroutine[Any, Any, Settled]
 
 
 class LineStreams:
-    """The answers of one process that go out in JSON lines. `ping_s` of 0 sends no pings."""
+    """The answers of one process that go out in JSON lines."""
 
-    def __init__(self, calls: Calls, ping_s: float, log: RequestLog | None) -> None:
+    def __init__(self, calls: Calls, limits: StreamLimits, log: RequestLog | None) -> None:
         self.calls = calls
-        self.ping_s = ping_s
+        self.limits = limits
         self.log = log
         self.open: set[LineStream] = set()
         self.closed = False
@@ -46,16 +47,19 @@ class LineStreams:
         """End what may have no end, and begin nothing of the kind."""
         self.closed = True
         for stream in list(self.open):
-            stream.stop()
+            stream.stop(_stopped())
 
 
 class LineStream:
     """One answer. `keeps_on` says that its calls run to their end though the client goes away."""
 
-    def __init__(self, streams: LineStreams, asked: Asked, paths: Sequence[str], *, keeps_on: bool) -> None:
+    def __init__(
+        self, streams: LineStreams, asked: Asked, paths: Sequence[str], credential: Credential, *, keeps_on: bool
+    ) -> None:
         self._streams = streams
         self._asked = asked
         self._paths = paths
+        self._credential = credential
         self._keeps_on = keeps_on
         self._lines = Lines(len(paths), self._shape)
         self._first = b""
@@ -63,7 +67,8 @@ class LineStream:
         self._awaited: object = None  # what it waits for
         self._deferred: dict[int, tuple[asyncio.Task[None], Deferred]] = {}
         self._gone = False
-        self._stopping = streams.closed
+        self._refusal = _stopped() if streams.closed else None  # why nothing is waited for
+        self._check: asyncio.Task[None] | None = None
         self._body: BodyStream
         self._heartbeat: Heartbeat
         self._group: asyncio.TaskGroup
@@ -86,9 +91,9 @@ class LineStream:
         self._first = jsonl.head(len(calls)) + self._lines.settle(ready)
         return None if self._calls or self._lines.deferred else self._first
 
-    def stop(self) -> None:
-        """Fail what is not there yet and may never be."""
-        self._stopping = True
+    def stop(self, refusal: ServiceError) -> None:
+        """Fail what is deferred and not there yet."""
+        self._refusal = refusal
         self._cancel_deferred()
 
     async def run(self, scope: Scope, send: Send, started: float) -> None:
@@ -97,7 +102,8 @@ class LineStream:
         await send({"type": "http.response.start", "status": 200, "headers": asked.headers(_HEADERS)})
         self._body = body = scope["extensions"][BODY_STREAM]()
         body.write(self._first)
-        self._heartbeat = Heartbeat(body, jsonl.PING, streams.ping_s)
+        check_s = streams.limits.recheck_s if self._credential.may_end else 0.0
+        self._heartbeat = Heartbeat(body, jsonl.PING, streams.limits.jsonl_ping_s, check_s=check_s, on_check=self._begin_check)
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 (a coroutine runs in a task)
         self._task = task
@@ -115,13 +121,23 @@ class LineStream:
         finally:
             streams.open.discard(self)
             self._heartbeat.stop()
+            if self._check is not None:
+                self._check.cancel()
             self._discard()
-            if self._stopping:
+            if self._refusal is not None:
                 body.cut()
             else:
                 body.close()
             if streams.log is not None:
                 streams.log.record(asked.method, asked.route, 200, started, body.size_bytes, asked.request_id)
+
+    def _begin_check(self) -> None:
+        self._check = asyncio.create_task(self._check_credential())
+
+    async def _check_credential(self) -> None:
+        refusal = await self._credential.refusal()
+        if refusal is not None:
+            self.stop(refusal)
 
     def _leave(self) -> None:
         """The client went away."""
@@ -140,8 +156,8 @@ class LineStream:
         for _, call in self._calls:
             call.close()
         for _, deferred in self._deferred.values():
-            if self._stopping:
-                self._body.write(self._lines.failed(deferred, _stopped()))
+            if self._refusal is not None:
+                self._body.write(self._lines.failed(deferred, self._refusal))
             discard(deferred.source)
 
     async def _finish(self) -> None:
@@ -164,8 +180,8 @@ class LineStream:
 
     def _follow_deferred(self) -> None:
         for deferred in self._lines.take():
-            if self._gone or self._stopping:
-                self._body.write(self._lines.failed(deferred, _stopped()))
+            if self._gone or self._refusal is not None:
+                self._body.write(self._lines.failed(deferred, self._refusal or _stopped()))
                 discard(deferred.source)
             else:
                 self._deferred[deferred.id] = (self._group.create_task(self._follow(deferred)), deferred)
@@ -179,8 +195,8 @@ class LineStream:
                 self._write(self._lines.fulfilled(deferred, await deferred.source))
         except asyncio.CancelledError as cancelled:
             task = asyncio.current_task()
-            if self._stopping:
-                self._write(self._lines.failed(deferred, _stopped()))
+            if self._refusal is not None:
+                self._write(self._lines.failed(deferred, self._refusal))
             elif task is not None and task.cancelling():
                 raise
             else:
@@ -195,8 +211,8 @@ class LineStream:
         count = 0
         try:
             async for item in iterator:
-                if self._stopping:  # the generator took the cancellation for its own
-                    raise _stopped()
+                if self._refusal is not None:  # the generator took the cancellation for its own
+                    raise self._refusal
                 if self._body.gone:
                     return
                 self._write(self._lines.yielded(deferred, item))

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 from typing import Any
 
-import msgspec
 from starlette.types import Scope, Send
 
 from procedures import Procedures
@@ -18,7 +17,7 @@ from server.body_stream import BODY_STREAM, BodyStream
 from server.log import RequestLog
 from server.transports.calls import Calls
 from server.transports.heartbeat import Heartbeat
-from server.transports.streams import ITEMS_A_TURN, Asked
+from server.transports.streams import ITEMS_A_TURN, Asked, Credential, StreamLimits
 from server.trpc import sse
 
 # What sseHeaders are in @trpc/server, and its `vary`.
@@ -29,15 +28,6 @@ _HEADERS = (
     (b"connection", b"keep-alive"),
     (b"vary", b"trpc-accept, accept"),
 )
-
-
-class StreamLimits(msgspec.Struct, frozen=True):
-    """What bounds streams, in seconds; 0 turns it off. The defaults are those of the settings."""
-
-    ping_s: float = 2.0
-    reconnect_after_inactivity_s: float = 5.0
-    max_duration_s: float = 300.0
-    max_subscriptions: int = 5000
 
 
 class Subscriptions:
@@ -79,7 +69,10 @@ class Subscription:
     `last_event_id` is what the client has seen last.
     """
 
-    __slots__ = ("_asked", "_body", "_cut", "_ended", "_items", "_last_id", "_subscriptions", "_task")
+    __slots__ = (
+        *("_asked", "_body", "_check", "_credential", "_cut", "_ended"),
+        *("_items", "_last_id", "_refusal", "_subscriptions", "_task"),
+    )
 
     def __init__(
         self,
@@ -87,12 +80,16 @@ class Subscription:
         asked: Asked,
         items: AsyncGenerator[Any, None] | ServiceError,
         last_event_id: str | None,
+        credential: Credential,
     ) -> None:
         self._subscriptions = subscriptions
         self._asked = asked
         self._items = items
         self._last_id = sse.sendable_id(last_event_id)
+        self._credential = credential
         self._ended = self._cut = False
+        self._refusal: ServiceError | None = None
+        self._check: asyncio.Task[None] | None = None
         self._body: BodyStream
         self._task: asyncio.Task[Any] | None = None
 
@@ -128,8 +125,7 @@ class Subscription:
         assert task is not None  # noqa: S101 (a coroutine runs in a task)
         self._subscriptions.open.add(self)
         self._body.on_gone = self.end
-        limits = self._subscriptions.limits
-        heartbeat = Heartbeat(self._body, sse.PING, limits.ping_s, max_duration_s=limits.max_duration_s, on_end=self.end)
+        heartbeat = self._heartbeat()
         try:
             if not self._body.gone:
                 await self._deliver(items, heartbeat)
@@ -137,13 +133,38 @@ class Subscription:
             if not self._ended:
                 raise
             task.uncancel()
+            if self._refusal is not None:
+                self._fail(self._refusal)
         except Exception as error:  # noqa: BLE001 (the edge: `failure` logs what must be seen)
             self._fail(self._subscriptions.calls.failure(error, self._asked.route, self._asked.request_id))
         finally:
             self._ended = True
             self._subscriptions.open.discard(self)
             heartbeat.stop()
+            if self._check is not None:
+                self._check.cancel()
             await self._close(items)
+
+    def _heartbeat(self) -> Heartbeat:
+        limits = self._subscriptions.limits
+        return Heartbeat(
+            self._body,
+            sse.PING,
+            limits.ping_s,
+            check_s=limits.recheck_s if self._credential.may_end else 0.0,
+            on_check=self._begin_check,
+            max_duration_s=limits.max_duration_s,
+            on_end=self.end,
+        )
+
+    def _begin_check(self) -> None:
+        self._check = asyncio.create_task(self._check_credential())
+
+    async def _check_credential(self) -> None:
+        """End the stream when who opened it is no longer let in, with an error after which the stock client gives up."""
+        self._refusal = await self._credential.refusal()
+        if self._refusal is not None:
+            self.end()
 
     async def _deliver(self, items: AsyncGenerator[Any, None], heartbeat: Heartbeat) -> None:
         frames, body = self._subscriptions.frames[self._asked.route], self._body

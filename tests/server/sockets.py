@@ -14,7 +14,6 @@ from websockets.exceptions import ConnectionClosed
 
 from procedures import Context, Router, Tracked, authenticated, procedure
 from schemas import Code, ServiceError
-from storage import fresh_id
 from tests.server.streaming import Live, serving
 
 TIMEOUT_S = 10.0
@@ -199,11 +198,7 @@ class Site:
 
     async def session(self) -> tuple[str, str]:
         """The user and the token of a new session."""
-        store = self.live.app._store  # noqa: SLF001
-        assert store is not None
-        user = fresh_id()
-        token = await store.credentials.create_session(user_id=user, organization_id=fresh_id(), role="member", ttl_s=60)
-        return user, token
+        return await self.live.session()
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from procedures import Router
 from server.app import App, create_app
 from server.protocol import LimitedProtocol
 from server.settings import load_settings
-from storage import migrate
+from storage import Store, fresh_id, migrate
 
 TIMEOUT_S = 10.0
 
@@ -82,6 +82,19 @@ class Live:
             answer.leave()
             with contextlib.suppress(ConnectionError):
                 await answer.writer.wait_closed()
+
+    @property
+    def store(self) -> Store:
+        """The store of the application."""
+        store = self.app._store  # noqa: SLF001
+        assert store is not None
+        return store
+
+    async def session(self) -> tuple[str, str]:
+        """The user and the token of a new session."""
+        user = fresh_id()
+        token = await self.store.credentials.create_session(user_id=user, organization_id=fresh_id(), role="member", ttl_s=60)
+        return user, token
 
     def requests(self) -> int:
         """How many requests are being answered."""
@@ -151,3 +164,15 @@ async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         while not condition():  # noqa: ASYNC110 (the server has no event for it)
             await asyncio.sleep(0.01)
+
+
+def read_all(port: int, request: bytes) -> bytes:
+    """The end of what comes to a client that reads as fast as it is written to; it needs a thread of its own."""
+    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as connection:
+        connection.sendall(request)
+        end = b""
+        while piece := connection.recv(65_536):
+            end = (end + piece)[-400:]
+            if end.endswith(b"\r\n0\r\n\r\n"):
+                break
+        return end

@@ -12,7 +12,7 @@ import pytest
 from procedures import Context, Router, authenticated, procedure
 from schemas import Code, ServiceError
 from server.trpc.jsonl import head
-from tests.server.streaming import Answer, Live, eventually, serving
+from tests.server.streaming import Answer, Live, eventually, read_all, serving
 
 ASKED = "trpc-accept: application/jsonl"
 MESSAGE = "Cannot use stream-like response in non-streaming request - use httpBatchStreamLink"
@@ -391,6 +391,46 @@ async def test_when_the_server_stops(tmp_path: Path) -> None:
         world.gate.set()
         assert (await calls.rest()).endswith(b'[2,0,[["slow"]]]}\n')
     assert world.done == ["finally"]
+
+
+async def test_when_a_session_ends(tmp_path: Path) -> None:
+    """What is deferred fails; calls run to their end."""
+    world = World()
+    async with serving(tmp_path, world.router(), auth_session_cache_seconds="0") as live:
+        _, token = await live.session()
+        answer = await ask(live, "slow,watch", f"cookie: session={token}")
+        await eventually(lambda: world.open == 2)
+        assert await live.store.credentials.revoke_session(token)
+        await eventually(lambda: world.open == 1)
+        world.gate.set()
+        rest = await answer.rest()
+        refused = shape("the credential of this stream is no longer valid", -32001, "UNAUTHORIZED", 401, "watch")
+        assert f"2,{refused}]" in rest.decode()
+        assert b'[["slow"]]]}\n' in rest
+
+
+async def test_a_generator_that_never_waits_lets_others_run(tmp_path: Path) -> None:
+    world = World()
+    async with serving(tmp_path, world.router()) as live:
+        request = f"GET /api/trpc/count?{inputs(10**9)}&batch=1 HTTP/1.1\r\nHost: ignored.example\r\n{ASKED}\r\n\r\n"
+        reading = asyncio.create_task(asyncio.to_thread(read_all, live.port, request.encode()))
+        await asyncio.sleep(0.1)
+        for _ in range(20):
+            assert (await live.get("plain")).status == 200
+        live.app.begin_shutdown()
+        assert b"SERVICE_UNAVAILABLE" in await reading
+
+
+async def test_a_client_that_does_not_read_is_not_waited_for_at_the_end(tmp_path: Path) -> None:
+    world = World()
+    async with serving(tmp_path, world.router()) as live:
+        answer = await ask(live, "flood")
+        await eventually(lambda: world.open == 1)
+        await asyncio.sleep(0.3)
+        live.app.begin_shutdown()
+        await eventually(lambda: world.open == 0 and live.requests() == 0)
+        with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+            await answer.rest()
 
 
 async def test_to_pages_of_other_origins(tmp_path: Path) -> None:

@@ -1,7 +1,6 @@
 """Subscriptions over server-sent events, on real connections."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from procedures import Context, Router, Tracked, authenticated, procedure
 from schemas import Code, ServiceError
-from tests.server.streaming import TIMEOUT_S, eventually, serving
+from tests.server.streaming import eventually, read_all, serving
 
 CONNECTED = b'event: connected\ndata: {"reconnectAfterInactivityMs":5000}\n\n\n'
 RETURN = b"event: return\ndata: \n\n\n"
@@ -64,6 +63,7 @@ class World:
         @router.subscription(procedure.use(authenticated))
         async def members(ctx: Context) -> AsyncIterator[int]:
             yield 1
+            await asyncio.sleep(3600)
 
         return router
 
@@ -347,18 +347,6 @@ async def test_a_client_that_does_not_read_is_not_waited_for_at_the_end(tmp_path
             await answer.rest()
 
 
-def read_all(port: int, request: bytes) -> bytes:
-    """The end of what comes to a client that reads as fast as it is written to; it needs a thread of its own."""
-    with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as connection:
-        connection.sendall(request)
-        end = b""
-        while piece := connection.recv(65_536):
-            end = (end + piece)[-100:]
-            if end.endswith(b"\r\n0\r\n\r\n"):
-                break
-        return end
-
-
 async def test_a_generator_that_never_waits_lets_others_run(tmp_path: Path) -> None:
     world = World()
     async with serving(tmp_path, world.router()) as live:
@@ -466,6 +454,21 @@ async def test_when_the_server_stops_subscriptions_end_without_return(tmp_path: 
         late = await (await live.get("wait")).rest()
         assert late == CONNECTED + error("the server is stopping: connect again", -32603, "SERVICE_UNAVAILABLE", 503, "wait")
     assert world.left == ["finally"]
+
+
+async def test_a_session_that_ends_ends_its_subscriptions(tmp_path: Path) -> None:
+    async with serving(tmp_path, World().router(), auth_session_cache_seconds="0", stream_ping_seconds="0") as live:
+        tokens = [(await live.session())[1] for _ in range(2)]
+        ended, kept = [await live.get("members", f"cookie: session={token}") for token in tokens]
+        assert await live.store.credentials.revoke_session(tokens[0])
+        message = "the credential of this stream is no longer valid"
+        assert await ended.rest() == (
+            CONNECTED + b'data: {"json":1}\n\n\n' + error(message, -32001, "UNAUTHORIZED", 401, "members")
+        )
+        assert live.requests() == 1
+        await asyncio.sleep(1.2)  # it was looked after once more
+        live.app.begin_shutdown()
+        assert await kept.rest() == CONNECTED + b'data: {"json":1}\n\n\n'
 
 
 async def test_to_pages_of_other_origins(tmp_path: Path) -> None:

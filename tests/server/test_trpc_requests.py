@@ -1,6 +1,6 @@
 """Reading tRPC requests: the pure core, fed tables and anything at all."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 
 import msgspec
 import pytest
@@ -9,7 +9,18 @@ from hypothesis import strategies as st
 
 from procedures import Context, Procedure, Router
 from schemas import Code, ServiceError
-from server.trpc.requests import Inputs, Request, Rules, check_call, parse_query, parse_request, query_inputs, wants_jsonl
+from server.trpc.requests import (
+    Inputs,
+    Request,
+    Rules,
+    check_call,
+    parse_query,
+    parse_request,
+    query_inputs,
+    refused_method,
+    resumed,
+    wants_jsonl,
+)
 
 RULES = Rules(max_batch_size=5)
 JSON = {b"content-type": b"application/json"}
@@ -28,6 +39,10 @@ def _procedures() -> Router:
 
     @router.mutation(name="m")
     async def mutation(ctx: Context) -> None: ...
+
+    @router.subscription(name="s")
+    async def subscription(ctx: Context) -> AsyncIterator[None]:
+        yield None
 
     return router
 
@@ -266,6 +281,49 @@ def test_a_body_that_could_not_be_read_fails_each_call_that_asks() -> None:
     with pytest.raises(ServiceError) as caught:
         Inputs(error, is_batch=False, count=1).of(0)
     assert caught.value is error
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "headers", "answer"),
+    [
+        pytest.param(b"q", b"", {}, "json", id="query"),
+        pytest.param(b"s", b"", {}, "sse", id="subscription"),
+        pytest.param(b"s", b"", {b"accept": b"application/json"}, "sse", id="whatever-is-accepted"),
+        pytest.param(b"s,s", b"batch=1", {}, "json", id="batch-of-subscriptions"),
+        pytest.param(b"s", b"batch=1", {}, "json", id="batch-of-one-subscription"),
+        pytest.param(b"q,q", b"batch=1", {b"trpc-accept": b"application/jsonl"}, "jsonl", id="json-lines"),
+        pytest.param(b"s", b"batch=1", {b"trpc-accept": b"application/jsonl"}, "jsonl", id="json-lines-of-subscriptions"),
+        pytest.param(b"nope", b"", {}, "json", id="unknown"),
+    ],
+)
+def test_the_form_of_the_answer(path: bytes, query: bytes, headers: dict[bytes, bytes], answer: str) -> None:
+    assert parse("GET", path, query, headers).answer == answer
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "query", "allow"),
+    [
+        pytest.param("GET", b"q", b"batch=1", b"", id="right"),
+        pytest.param("GET", b"m,m", b"batch=1", b"POST", id="mutation-by-get"),
+        pytest.param("GET", b"nope,m", b"batch=1", b"POST", id="behind-an-unknown-one"),
+        pytest.param("PUT", b"q", b"batch=1", b"GET, POST", id="query-by-put"),
+        pytest.param("PUT", b"nope", b"batch=1", b"", id="unknown"),
+        pytest.param("POST", b"s,s", b"batch=1", b"", id="refused-for-another-reason"),
+    ],
+)
+def test_what_a_stream_says_of_the_method(method: str, path: bytes, query: bytes, allow: bytes) -> None:
+    assert refused_method(parse(method, path, query, JSON), RULES) == allow
+
+
+@given(
+    st.one_of(st.none(), st.binary()), st.binary(), st.one_of(st.none(), st.integers(), st.dictionaries(st.text(), st.none()))
+)
+def test_any_bytes_are_a_last_event_id(header: bytes | None, query: bytes, input: object) -> None:
+    headers = {} if header is None else {b"last-event-id": header}
+    id = parse("GET", b"s", b"lastEventId=" + query, headers).last_event_id
+    assert id is None or (id and (header is None or id == header.decode("utf-8", "replace")))
+    merged = resumed(input, id)
+    assert merged == input if id is None or isinstance(input, int) else merged["lastEventId"] == id
 
 
 METHODS = st.sampled_from(["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"])
