@@ -161,10 +161,13 @@ def wants_jsonl(headers: Headers) -> bool:
 def last_event_id(headers: Headers, parameters: Mapping[bytes, bytes]) -> str | None:
     """What an EventSource has seen last: its header, else the query string; None if neither says anything.
 
-    EventSource writes the id as UTF-8 (HTML, 9.2.4), which tRPC's adapter for Node reads as Latin-1.
+    EventSource writes the id as UTF-8 (HTML, 9.2.4), which tRPC's adapter for Node reads as Latin-1. White space around it is
+    not part of a header (RFC 9110, 5.5), but the parser leaves what stands behind.
     """
     value = headers.get(b"last-event-id")
-    if value is None:
+    if value is not None:
+        value = value.strip(b" \t")
+    else:
         encoded = parameters.get(b"lastEventId", parameters.get(b"Last-Event-Id"))
         value = None if encoded is None else _decode_value(encoded)
     return value.decode("utf-8", "replace") if value else None
