@@ -58,6 +58,13 @@ class Uploader(threading.Thread):
         self.join(30)
 
 
+def with_member(site: Attachd) -> Attachd:
+    """The site with the only session that these tests need."""
+    who = ("--user", site.users["member"], "--organization", site.organization_id, "--role", "member")
+    site.tokens["member"] = site.run("session", "create", *who).strip()
+    return site
+
+
 def subscribe(lasting: Lasting, site: Attachd, link: str, conversation_id: str) -> Running:
     """A subscription that is under way: its `ready` has come."""
     running = lasting.start(

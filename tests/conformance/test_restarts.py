@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.conformance.lasting import Lasting
-from tests.conformance.subscribing import Uploader, assert_all_created, subscribe
+from tests.conformance.subscribing import Uploader, assert_all_created, subscribe, with_member
 from tests.running import Attachd
 
 LINKS = ("sse", "ws")
@@ -27,16 +27,16 @@ SPREAD = 6
 @pytest.fixture(scope="module")
 def restarted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attachd]:
     """A server that comes back on the same port, with the same data and credentials."""
-    with Attachd(tmp_path_factory.mktemp("restarts"), ATTACHD_SERVER_SHUTDOWN_GRACE_SECONDS="2") as site:
+    settings = {"ATTACHD_SERVER_SHUTDOWN_GRACE_SECONDS": "2"}
+    with Attachd(tmp_path_factory.mktemp("restarts"), credentials=False, **settings) as site:
         site.settings["ATTACHD_SERVER_PORT"] = str(httpx.URL(site.base_url).port)
-        site.credentials = False
-        yield site
+        yield with_member(site)
 
 
 @pytest.fixture(scope="module")
 def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attachd]:
-    with Attachd(tmp_path_factory.mktemp("workers"), "--workers", str(WORKERS)) as site:
-        yield site
+    with Attachd(tmp_path_factory.mktemp("workers"), "--workers", str(WORKERS), credentials=False) as site:
+        yield with_member(site)
 
 
 @pytest.mark.parametrize("how", ["terminate", "kill"])

@@ -39,6 +39,8 @@ RESUMED: dict[str, Case] = {
     "by-header": resumed("sub.tracked", "2", wrap({})),
     "by-header-to-the-end": resumed("sub.tracked", "3", wrap({})),
     "by-header-without-input": resumed("sub.tracked", "1"),
+    "by-header-with-spaces": resumed("sub.echo", " x y \t"),
+    "by-header-in-utf8": resumed("sub.echo", "é".encode().decode("latin-1")),
     "by-query": get("sub.tracked", wrap({}), query="lastEventId=2"),
     "by-other-query": get("sub.tracked", wrap({}), query="Last-Event-Id=2"),
     "by-input": get("sub.tracked", wrap({"lastEventId": "2"})),
