@@ -9,7 +9,6 @@ The states are open, closing (a close frame was sent; nothing more is, and what 
 
 import asyncio
 import logging
-from collections.abc import Iterable
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -17,6 +16,7 @@ from picows import WSAutoPingStrategy, WSCloseCode, WSFrame, WSListener, WSMsgTy
 from picows.common import WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # what its `ws_create_server` makes; left out of its stubs
 
+from server.frame_transport import Lingering, Lower
 from server.log import log_exception
 
 # How long a client may take to answer a close frame and to take what was sent before it.
@@ -33,12 +33,16 @@ _TEXT, _BINARY, _CONTINUATION = WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONT
 
 
 class FrameLimits(msgspec.Struct, frozen=True):
-    """What a client may send, and when it is taken for dead. `ping_s` is 0 to never ask."""
+    """What a client may send, and when it is taken for dead.
+
+    `ping_s` is 0 to never ask; `ping` is the text to ask with, empty for a ping frame, which every client answers by itself.
+    """
 
     max_message_bytes: int
     max_per_second: int
     ping_s: float
     pong_wait_s: float
+    ping: bytes
 
 
 class Receiver(Protocol):
@@ -57,13 +61,12 @@ class Receiver(Protocol):
 class Socket(WSListener):
     """An open WebSocket over a transport that a request to upgrade came by."""
 
-    def __init__(self, transport: asyncio.Transport, receiver: Receiver, limits: FrameLimits, ping: bytes) -> None:
+    def __init__(self, transport: asyncio.Transport, receiver: Receiver, limits: FrameLimits) -> None:
         self._loop = asyncio.get_running_loop()
         self._now = self._loop.time
         self._lower = transport
         self._receiver = receiver
         self._limits = limits
-        self._ping = ping
         self.is_open = True
         self.is_paused = False  # the client does not read what is sent; see `drained`
         self._held = False
@@ -98,7 +101,7 @@ class Socket(WSListener):
             extra_headers=None,
             read_buffer_init_size=_READ_BUFFER_BYTES,
         )
-        protocol.connection_made(_Lower(self._lower, self))
+        protocol.connection_made(Lower(self._lower, self.linger))
         protocol.get_buffer(-1)[: len(request)] = request
         protocol.buffer_updated(len(request))
         self._switch(protocol)
@@ -222,7 +225,7 @@ class Socket(WSListener):
         """Drop what still comes until the client has closed, for a while. picows asks for it after a violation it has found."""
         self.is_open = self._held = self.is_paused = False
         if not self._lower.is_closing():
-            self._switch(_Lingering(self._protocol))
+            self._switch(Lingering(self._protocol))
             self._lower.write_eof()
             self._set_deadline(LINGER_S)
 
@@ -243,9 +246,15 @@ class Socket(WSListener):
         self._pinged_at = None
         left_s = self._heard_at + limits.ping_s - now if limits.ping_s else CLOSE_TIMEOUT_S
         if left_s <= 0:
-            self.send(self._ping)
+            self._ask()
             self._pinged_at, left_s = now, limits.pong_wait_s
         self._timer = self._loop.call_later(left_s, self._tick)
+
+    def _ask(self) -> None:
+        if self._limits.ping:
+            self.send(self._limits.ping)
+        elif self._upper is not None:
+            self._upper.send_ping()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 (as picows calls it)
         self.is_open = self.is_paused = False
@@ -265,34 +274,3 @@ class Socket(WSListener):
         self.is_paused = False
         self._drained.set()
         self._update_reading()
-
-
-class _Lower:
-    """What picows sees of the transport: all that is written goes through it, in order.
-
-    picows writes past the transport, one system call a frame, when that has nothing to send, and leaves views of a buffer that
-    it uses again in a transport that does not send at once, as uvloop's does not. So here there is always something to send,
-    and pieces are joined. uvloop sends what was written in one turn of the loop together.
-    """
-
-    def __init__(self, transport: asyncio.Transport, socket: Socket) -> None:
-        self.write = transport.write
-        self.get_extra_info = transport.get_extra_info
-        self.abort = transport.abort
-        self.close = socket.linger
-
-    def writelines(self, pieces: Iterable[bytes | memoryview]) -> None:
-        self.write(b"".join(pieces))
-
-    def get_write_buffer_size(self) -> int:
-        return 1
-
-
-class _Lingering(asyncio.Protocol):
-    """Drops what comes; the end of the input closes the connection."""
-
-    def __init__(self, protocol: Any) -> None:
-        self._protocol = protocol
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._protocol.connection_lost(exc)

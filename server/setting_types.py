@@ -67,10 +67,14 @@ class WebSocketSettings(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(gt=0, le=3600, description="Seconds to wait for the `connectionParams` that a client announced.")
     ] = 10.0
     ping_seconds: Annotated[
-        float, Meta(ge=0, le=3600, description="Seconds of quiet after which a client is sent `PING`; 0 for never.")
+        float, Meta(ge=0, le=3600, description="Seconds of quiet after which a client is pinged; 0 for never.")
     ] = 30.0
+    text_pings: Annotated[
+        bool,
+        Meta(description="Ping with tRPC's text `PING`, which clients before version 11 cannot read, instead of a frame."),
+    ] = False
     pong_wait_seconds: Annotated[
-        float, Meta(gt=0, le=3600, description="Seconds after a `PING` within which a client must send something.")
+        float, Meta(gt=0, le=3600, description="Seconds after a ping within which a client must send something.")
     ] = 5.0
     reconnect_seconds: Annotated[
         float, Meta(ge=0, le=3600, description="Seconds that clients get to connect elsewhere when the server stops.")

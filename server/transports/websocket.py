@@ -112,6 +112,7 @@ def connection_limits(settings: Settings) -> ConnectionLimits:
             max_per_second=chosen.max_messages_per_second,
             ping_s=chosen.ping_seconds,
             pong_wait_s=chosen.pong_wait_seconds,
+            ping=wire.PING if chosen.text_pings else b"",
         ),
         max_batch_size=settings.server.max_batch_size,
         max_calls=chosen.max_calls,

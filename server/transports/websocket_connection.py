@@ -69,7 +69,7 @@ class Connection:
         self._is_stopping = self._is_gone = False
         self._timer: asyncio.TimerHandle | None = None
         self._started = time.perf_counter()
-        self._socket = Socket(upgrade.transport, self, tools.limits.frames, wire.PING)
+        self._socket = Socket(upgrade.transport, self, tools.limits.frames)
         self._subscriptions = SocketSubscriptions(tools.subscriptions, self._socket, request_id)
 
     def begin(self, request: bytes, context: Context | ServiceError | None) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from server.protocol import LimitedProtocol
 from tests.server.sockets import TIMEOUT_S, Site, outcome, request, site, stop, subscription
 from tests.server.streaming import eventually
 
@@ -336,7 +337,24 @@ async def test_many_calls_that_wait_hold_up_the_next(tmp_path: Path) -> None:
 
 
 async def test_a_quiet_client_is_asked_whether_it_is_there(tmp_path: Path) -> None:
-    async with site(tmp_path, websocket_ping_seconds="0.1", websocket_pong_wait_seconds="0.3") as here:
+    async with site(tmp_path, websocket_ping_seconds="0.1", websocket_pong_wait_seconds="0.3") as here, raw(here) as connection:
+        for _ in range(5):
+            assert await connection.read() == (PING, b"")
+            connection.send(frame(b"", PONG))
+        await alive(connection)
+
+
+async def test_a_client_that_does_nothing_stays(tmp_path: Path) -> None:
+    """Its library answers ping frames by itself."""
+    async with site(tmp_path, websocket_ping_seconds="0.1", websocket_pong_wait_seconds="0.2") as here, here.client() as client:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(client.socket.recv(), 1)
+        assert await client.call("echo", 1) == 1
+
+
+async def test_a_quiet_client_is_asked_by_text(tmp_path: Path) -> None:
+    settings = {"websocket_ping_seconds": "0.1", "websocket_pong_wait_seconds": "0.3", "websocket_text_pings": "true"}
+    async with site(tmp_path, **settings) as here:
         async with here.client() as client:
             for _ in range(5):
                 assert await client.read() == "PING"
@@ -356,7 +374,7 @@ async def test_a_dead_client_is_cut_off(tmp_path: Path) -> None:
         await eventually(lambda: here.world.open == 0 and here.connections == 0)
         for kind in ("started", "a"):
             assert outcome(json.loads((await connection.read())[1])) == kind
-        assert await connection.read() == (TEXT, b"PING")
+        assert await connection.read() == (PING, b"")
         with pytest.raises((asyncio.IncompleteReadError, ConnectionResetError)):  # without a close frame
             await connection.read()
 
@@ -366,6 +384,22 @@ async def test_a_client_that_stopped_reading_is_cut_off(tmp_path: Path) -> None:
         connection.send(frame(json.dumps(subscription("flood")).encode()))
         await eventually(lambda: here.world.produced > 0)
         await eventually(lambda: here.connections == 0)
+
+
+async def test_the_times_of_http_do_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither that of a request's head, nor that of a connection without a request, which ends when it is handed over."""
+    monkeypatch.setattr(LimitedProtocol, "head_timeout_s", 0.2)
+    async with site(tmp_path) as here:
+        here.live._server.config.timeout_keep_alive = 0.2  # type: ignore[assignment]  # noqa: SLF001
+        reader, writer = await asyncio.open_connection("127.0.0.1", here.live.port)
+        writer.write(b"HEAD /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(handshake())
+        await reader.readuntil(b"\r\n\r\n")
+        connection = Raw(reader, writer)
+        await asyncio.sleep(0.6)
+        await alive(connection)
+        writer.close()
 
 
 async def test_no_pings_when_they_are_off(tmp_path: Path) -> None:
