@@ -59,6 +59,7 @@ async def get_many(ctx: MemberContext, input: GetManyInput) -> Found:
 
 
 @attachments.query(member)
+@raises(Code.TIMEOUT)
 async def page(ctx: MemberContext, input: PageInput) -> Page:
     """A page of the attachments of a conversation, or of the organization, with cursors for an infinite list."""
     return await ctx.attachments.page(ctx.principal, input)

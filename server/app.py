@@ -191,6 +191,7 @@ class App:
             credential_cache_s=settings.auth.session_cache_seconds,
             policy=api_a(settings.upload.max_file_size_mb * MEBIBYTE, settings.upload.max_image_size_mb * MEBIBYTE),
             options=Options(
+                search_s=settings.database.search_seconds,
                 poll_s=settings.events.poll_seconds,
                 retention_s=settings.sweep.retention_days * DAY_S,
                 max_batch_size=settings.server.max_batch_size,

@@ -88,6 +88,9 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     busy_timeout_seconds: Annotated[
         float, Meta(ge=0, le=300, description="Seconds that a write waits for another process's write.")
     ] = 5.0
+    search_seconds: Annotated[
+        float, Meta(gt=0, le=300, description="Seconds that a page may take which no index serves, such as a search in names.")
+    ] = 10.0
 
 
 class UploadSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -75,7 +75,7 @@ class Attachments:
     def __init__(self, database: Sqlite, blobs: Blobs, policy: Policy, options: Options) -> None:
         self.policy = policy
         self._table = AttachmentTable(database)
-        self._pages = PageTable(database)
+        self._pages = PageTable(database, options.search_s)
         self._blobs = blobs
         self._changes = Changes(EventTable(database), database.on_commit, options.poll_s)
         self._links = Links(SigningKeyTable(database), options)
@@ -103,7 +103,7 @@ class Attachments:
         return Found(items=items, missing=missing)
 
     async def page(self, principal: Principal, asked: PageInput) -> Page:
-        """A page of a conversation or of the caller's organization. Raises BAD_REQUEST for a cursor of another order."""
+        """A page of a conversation or of the caller's organization. Raises BAD_REQUEST for a wrong cursor, TIMEOUT."""
         return await read_page(self._pages, principal, asked)
 
     async def limits(self) -> UploadLimits:

@@ -8,12 +8,14 @@ from storage.signing import SigningKey
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Times are in seconds unless the name says otherwise.
 
-    `poll_s` is how often the commits of other processes are looked for while somebody subscribes to changes,
+    `search_s` is how long a page may take that no index serves,
+    `poll_s` how often the commits of other processes are looked for while somebody subscribes to changes,
     `retention_s` how long a deleted attachment can be restored, `max_batch_size` what clients are told of batches,
     `base_url` the origin that links begin with. Signed links hold for `url_expiry_s` and up to `url_window_s` more; without
     `signing_keys` a key is made and kept in the database.
     """
 
+    search_s: float = 10.0
     poll_s: float = 0.25
     retention_s: float = 30 * 86_400.0
     max_batch_size: int = 100

@@ -4,9 +4,10 @@ from storage.catalog.attachments import AttachmentTable
 from storage.catalog.credentials import CredentialTable, KeyInfo
 from storage.catalog.events import Event, EventTable
 from storage.catalog.pages import PageQuery, PageTable, Position
+from storage.catalog.readers import fold
 from storage.catalog.schema import migrate, open_database, schema_is_current
 from storage.catalog.signing import SigningKeyTable
-from storage.catalog.sqlite import Sqlite, fold
+from storage.catalog.sqlite import Sqlite
 from storage.catalog.upkeep import PATHS_AT_ONCE, UpkeepTable
 
 __all__ = [

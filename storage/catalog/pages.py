@@ -35,7 +35,7 @@ _FILTERS = (
 class PageQuery(NamedTuple):
     """Which items, from behind which position (None: from the end where the order begins), and at most how many.
 
-    `content_type` may end in `*`; `filename` is a part of the name, folded by `storage.catalog.sqlite.fold`.
+    `content_type` may end in `*`; `filename` is a part of the name, folded by `storage.catalog.readers.fold`.
     """
 
     organization_id: str
@@ -78,15 +78,20 @@ _STATEMENTS = {
 class PageTable:
     """The attachments of an organization or a conversation in pages, without the deleted ones."""
 
-    def __init__(self, database: Sqlite) -> None:
+    def __init__(self, database: Sqlite, search_s: float) -> None:
         self._database = database
+        self._search_s = search_s
 
     async def page(self, query: PageQuery) -> list[PageItem]:
-        """The items of the query in its order. Raises SERVICE_UNAVAILABLE when the database fails."""
+        """The items of the query in its order.
+
+        Raises SERVICE_UNAVAILABLE when the database fails, and TIMEOUT when no index serves the query and it takes longer than
+        `search_s` seconds.
+        """
         sql, parameters = statement_of(query)
         if is_served_by_index(query):
             return [columns.page_item(row) for row in self._database.rows(sql, parameters)]
-        return [columns.page_item(row) for row in await self._database.rows_apart(sql, parameters)]
+        return [columns.page_item(row) for row in await self._database.rows_apart(sql, parameters, self._search_s)]
 
 
 def is_served_by_index(query: PageQuery) -> bool:

@@ -17,16 +17,15 @@ import contextlib
 import queue
 import sqlite3
 import threading
-import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from schemas import Code, ServiceError
-from storage.threads import Threads, settle
+from storage.catalog.readers import Readers
+from storage.threads import settle
 
 INLINE_ROWS = 256  # rows; about 0.4 ms on the event loop
-READ_THREADS = 2  # for reads of unknown cost: what waits for one search must not wait for all
 GROUP_LIMIT = 128  # writes in one transaction, so that the first of a group does not wait for ever
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF")
 
@@ -55,14 +54,6 @@ def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     return connection
 
 
-def fold(text: str) -> str:
-    """The text without the differences that a search ignores: upper and lower case, composed and decomposed accents.
-
-    The SQL function `fold` of the connections that `rows_apart` uses.
-    """
-    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
-
-
 class Sqlite:
     """The open database of one process. `rows` reads, `rows_of_any_length` and `rows_apart` read more, `write` writes."""
 
@@ -74,9 +65,7 @@ class Sqlite:
         self._execute = self._reader.cursor().execute
         self._in_snapshot = False
         self._committed: Callable[[], None] | None = None
-        self._apart = Threads(READ_THREADS, "attachd-reader")
-        self._apart_reader = threading.local()  # each thread has its own
-        self._apart_readers: list[sqlite3.Connection] = []
+        self._readers = Readers(lambda: connect(path, busy_timeout_s))
         self._writer = connect(path, busy_timeout_s)
         self._queue: queue.SimpleQueue[Queued | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_forever, name="attachd-writer", daemon=True)
@@ -118,20 +107,15 @@ class Sqlite:
             raise unavailable() from error
         return await self.rows_apart(sql, parameters)
 
-    async def rows_apart(self, sql: str, parameters: Parameters) -> list[Row]:
-        """All rows of a statement, read in a worker thread. Raises ServiceError SERVICE_UNAVAILABLE."""
+    async def rows_apart(self, sql: str, parameters: Parameters, within_s: float | None = None) -> list[Row]:
+        """All rows of a statement, read in a worker thread.
+
+        Raises ServiceError SERVICE_UNAVAILABLE, and TIMEOUT when it takes longer than `within_s` seconds.
+        """
         try:
-            return await self._apart.run(self._read_apart, sql, parameters)
+            return await self._readers.run(sql, parameters, within_s)
         except sqlite3.Error as error:
             raise unavailable() from error
-
-    def _read_apart(self, sql: str, parameters: Parameters) -> list[Row]:
-        reader: sqlite3.Connection | None = getattr(self._apart_reader, "connection", None)
-        if reader is None:
-            reader = self._apart_reader.connection = connect(self._path, self._busy_timeout_s)
-            self._apart_readers.append(reader)
-            reader.create_function("fold", 1, fold, deterministic=True)
-        return reader.execute(sql, parameters).fetchall()
 
     async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """What `change` returns, once its effects are on the disk.
@@ -197,9 +181,7 @@ class Sqlite:
         """Finish the queued writes, then close; the last connection to close folds the WAL into the file."""
         self._queue.put(None)
         self._thread.join()
-        self._apart.close()
-        for reader in self._apart_readers:
-            reader.close()
+        self._readers.close()
         self._end_snapshot()
         self._reader.close()
         self._writer.close()

@@ -282,6 +282,25 @@ def machine_steps(connection: sqlite3.Connection, query: PageQuery) -> int:
     return taken
 
 
+async def test_a_search_that_takes_too_long_is_given_up(tmp_path: Path, migrated: Path) -> None:
+    path = tmp_path / "b.db"
+    path.write_bytes(migrated.read_bytes())
+    database = Sqlite(path, 5)
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    searches = [asyncio.ensure_future(database.rows_apart(endless, (), 0.2)) for _ in range(5)]
+    started = time.monotonic()
+    outcomes = await asyncio.gather(*searches, return_exceptions=True)
+    assert time.monotonic() - started < 2  # those that waited for a thread have waited enough
+    assert [outcome.code for outcome in outcomes if isinstance(outcome, ServiceError)] == [Code.TIMEOUT] * 5
+    assert await database.rows_apart("SELECT 1", (), 0.2) == [(1,)]
+    assert await database.rows_apart("SELECT 2", ()) == [(2,)]
+    for broken in (None, 1.0):
+        with pytest.raises(ServiceError) as caught:
+            await database.rows_apart("SELECT nothing", (), broken)
+        assert caught.value.code is Code.SERVICE_UNAVAILABLE
+    database.close()
+
+
 async def test_a_search_does_not_hold_up_the_event_loop(tmp_path: Path, migrated: Path) -> None:
     path = tmp_path / "a.db"
     path.write_bytes(migrated.read_bytes())
