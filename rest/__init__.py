@@ -3,12 +3,12 @@
 from rest.attachments import Authenticate, DownloadHandler, UploadHandler, attachment_routes
 from rest.documented import FILE_PARAMETERS, FORM, OPENAPI_PATH, OPERATIONS, UPLOAD_ERRORS
 from rest.documents import document_route
-from rest.exchanges import BODY_SOCKET, WHOLE_ANSWER, BodySocket, Exchange, answer, not_found
+from rest.exchanges import BODY_SOCKET, WHOLE_ANSWER, BodySocket, Exchange, NotFound, answer, not_found
 from rest.headers import pick
 from rest.health import health_routes
 from rest.intake import CONVERSATION_HEADER, FILENAME_HEADER, INTAKE_HEADERS, TICKET_HEADER, receive_file, receive_form
 from rest.multipart import MultipartReader, boundary_of
-from rest.operations import Answer, Content, Operation, Parameter, RestError
+from rest.operations import Answer, Content, Operation, Parameter, Refused, RestError
 from rest.replies import INTERNAL_ERROR, ErrorAnswer, Reply, error_reply, json_reply, method_not_allowed
 
 __all__ = [
@@ -32,8 +32,10 @@ __all__ = [
     "ErrorAnswer",
     "Exchange",
     "MultipartReader",
+    "NotFound",
     "Operation",
     "Parameter",
+    "Refused",
     "Reply",
     "RestError",
     "UploadHandler",

@@ -66,7 +66,7 @@ _UPLOAD = Operation(
         )
     },
     errors=(Code.UNAUTHORIZED, *UPLOAD_ERRORS),
-    authenticated=True,
+    credentials=("session", "key"),
 )
 _DOWNLOAD = Operation(
     id="download-file",
@@ -98,7 +98,7 @@ _DOWNLOAD = Operation(
         *(Code.UNAUTHORIZED, Code.FORBIDDEN, Code.NOT_FOUND, Code.PRECONDITION_FAILED, "RANGE_NOT_SATISFIABLE"),
         *_FAILURES,
     ),
-    authenticated=True,
+    credentials=("session", "key"),
     by_link=True,
 )
 _HEALTHY = {200: Answer(doc="It does.", content={"application/json": Content(type=Health)})}

@@ -12,13 +12,13 @@ Rules:
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
 from rest.headers import pick
-from rest.replies import CLOSE, INTERNAL_ERROR, Headers, Reply, error_reply
+from rest.replies import CLOSE, Headers, Render, Reply, error_reply, internal_error
 from schemas import ClientDisconnected, Code, Reason, ServiceError
 
 logger = logging.getLogger("attachd.rest")
@@ -160,8 +160,8 @@ def body_too_large(max_bytes: int) -> ServiceError:
     return ServiceError(Code.PAYLOAD_TOO_LARGE, message, reason=Reason.ATTACHMENT_TOO_LARGE)
 
 
-async def answer(handle: Callable[[Exchange], Awaitable[None]], exchange: Exchange) -> None:
-    """Let `handle` answer; what it raises becomes the answer as long as none has started."""
+async def answer(handle: Callable[[Exchange], Awaitable[None]], exchange: Exchange, render: Render = error_reply) -> None:
+    """Let `handle` answer; what it raises becomes the answer, as `render` writes it, as long as none has started."""
     try:
         await handle(exchange)
     except ClientDisconnected:
@@ -170,10 +170,10 @@ async def answer(handle: Callable[[Exchange], Awaitable[None]], exchange: Exchan
     except ServiceError as error:
         if error.code.http_status >= 500:
             _log(exchange, error)
-        await _reply_unless_started(exchange, error_reply(error))
+        await _reply_unless_started(exchange, render(error))
     except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it is logged once and the client learns nothing of it
         _log(exchange, error)
-        await _reply_unless_started(exchange, INTERNAL_ERROR)
+        await _reply_unless_started(exchange, render(internal_error()))
 
 
 def _log(exchange: Exchange, error: Exception) -> None:
@@ -186,7 +186,19 @@ async def _reply_unless_started(exchange: Exchange, reply: Reply) -> None:
         await exchange.reply(reply)
 
 
-async def not_found(scope: Scope, receive: Receive, send: Send) -> None:
-    """The ASGI application of every path that is none: 404."""
-    message = f"there is nothing at {scope['path'][:200]}"
-    await Exchange(scope, receive, send, frozenset()).reply(error_reply(ServiceError(Code.NOT_FOUND, message)))
+class NotFound:
+    """The ASGI application of every path that is none: 404, in the shape of the API whose prefix the path has."""
+
+    def __init__(self, renders: Mapping[str, Render]) -> None:
+        # The longest prefix first: it is the most particular.
+        self._renders = sorted(renders.items(), key=lambda item: -len(item[0]))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        path = scope["path"]
+        render = next((render for prefix, render in self._renders if path.startswith(prefix)), error_reply)
+        error = ServiceError(Code.NOT_FOUND, f"there is nothing at {path[:200]}")
+        await Exchange(scope, receive, send, frozenset()).reply(render(error))
+
+
+not_found = NotFound({})

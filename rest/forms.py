@@ -1,11 +1,11 @@
-"""A form with one file, on its way into the storage as it comes.
+"""A form with one file, on its way into the storage as it comes, by the rules of the API that takes it.
 
 The file goes to its `Upload` piece by piece; text fields are held, each a few KiB at most. Fields may stand before or after the
 file. What is known to be wrong is refused at once, while the client is still sending.
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from types import TracebackType
 from typing import Self
 
@@ -13,28 +13,47 @@ import msgspec
 
 from rest.digests import sha256_of
 from rest.multipart import Event, PartBegin, PartData
-from schemas import UUID_PATTERN, Code, Record, ServiceError
-from storage import Upload
+from schemas import UUID_PATTERN, Code, Fault, Record, ServiceError
+from storage import Details, Upload
 
 _UUID = re.compile(UUID_PATTERN)
 _AS_IS = frozenset({b"", b"7bit", b"8bit", b"binary"})  # transfer encodings that encode nothing (RFC 2045, 6.2)
 
 
 class FormRules(msgspec.Struct, frozen=True, kw_only=True):
-    """Which fields a form may have: names of the file's field and of the UUID fields. Other text fields are ignored."""
+    """Which fields a form may have, and what is kept of them. Other text fields are ignored.
+
+    `fields` has the text fields: each with its check, which gives the value of the field of that name or raises BAD_REQUEST.
+    `details` makes of the values of those that were sent what is kept beside the file.
+    """
 
     file_fields: tuple[str, ...]
-    uuid_fields: tuple[str, ...]
+    fields: Mapping[str, Callable[[str, bytes], str]]
+    details: Callable[[Mapping[str, str]], Details]
 
 
-def uuid_of(name: str, value: bytes | None) -> str | None:
-    """The UUID that the field or header of that name gives, as it was sent; None if it was not sent. Raises BAD_REQUEST."""
-    if value is None:
-        return None
+def uuid_of(name: str, value: bytes) -> str:
+    """The UUID that the field or header of that name gives, as it was sent. Raises BAD_REQUEST."""
     text = value.decode("latin-1")
     if not _UUID.fullmatch(text):
         raise ServiceError(Code.BAD_REQUEST, f"{name} must be a UUID")
     return text
+
+
+def text_of(name: str, value: bytes) -> str:
+    """The text that the field of that name gives. Raises BAD_REQUEST."""
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise ServiceError(Code.BAD_REQUEST, f"{name} must be UTF-8") from None
+
+
+def _links(fields: Mapping[str, str]) -> Details:
+    return Details(conversation_id=fields.get("conversationId"), ticket_id=fields.get("ticketId"))
+
+
+# The form of API A.
+LINKED_FILE = FormRules(file_fields=("file", "files"), fields={"conversationId": uuid_of, "ticketId": uuid_of}, details=_links)
 
 
 class FileForm:
@@ -45,7 +64,7 @@ class FileForm:
         self._begin = begin
         self._upload: Upload | None = None
         self._in_file = False
-        self._field: str | None = None  # the UUID field that is being read
+        self._field: str | None = None  # the text field that is being read
         self._fields: dict[str, bytes] = {}
         self.file_digest: bytes | None = None  # that the file's part announced
 
@@ -66,16 +85,13 @@ class FileForm:
         """The upload whose bytes come now; None outside the file's part."""
         return self._upload if self._in_file else None
 
-    def field(self, name: str) -> str | None:
-        """The UUID in that field; None if it was not sent. Raises BAD_REQUEST."""
-        return uuid_of(name, self._fields.get(name))
-
     async def commit(self, digests: Collection[bytes]) -> Record:
         """Store the file with its fields. Raises BAD_REQUEST, and what `Upload.commit` raises."""
         if self._upload is None:
-            raise ServiceError(Code.BAD_REQUEST, f"the form has no file: send it in the field {self._names()}")
-        conversation, ticket = (self.field(name) for name in self._rules.uuid_fields)
-        return await self._upload.commit(conversation_id=conversation, ticket_id=ticket, digests=digests)
+            message = f"the form has no file: send it in the field {self._names()}"
+            raise ServiceError(Code.BAD_REQUEST, message, fault=Fault.NO_FILE)
+        values = {name: self._rules.fields[name](name, value) for name, value in self._fields.items()}
+        return await self._upload.commit(self._rules.details(values), digests)
 
     async def _begin_part(self, part: PartBegin) -> None:
         self._in_file = part.filename is not None
@@ -83,18 +99,21 @@ class FileForm:
         if part.filename is not None:
             await self._begin_file(part, part.filename)
         elif part.name in self._rules.file_fields:
-            raise ServiceError(Code.BAD_REQUEST, f"the field {part.name} has no file name: send it as a file")
-        elif part.name in self._rules.uuid_fields:
+            message = f"the field {part.name} has no file name: send it as a file"
+            raise ServiceError(Code.BAD_REQUEST, message, fault=Fault.NO_FILE)
+        elif part.name in self._rules.fields:
             if part.name in self._fields:
                 raise ServiceError(Code.BAD_REQUEST, f"the form has {part.name} twice")
             self._field = part.name
             self._fields[part.name] = b""
 
     async def _begin_file(self, part: PartBegin, filename: str) -> None:
-        if part.name not in self._rules.file_fields:
-            raise ServiceError(Code.BAD_REQUEST, f'a file came in the field "{part.name}": send it in {self._names()}')
         if self._upload is not None:
-            raise ServiceError(Code.BAD_REQUEST, "the form has more than one file: send one a request")
+            message = "the form has more than one file: send one a request"
+            raise ServiceError(Code.BAD_REQUEST, message, fault=Fault.TOO_MANY_FILES)
+        if part.name not in self._rules.file_fields:
+            message = f'a file came in the field "{part.name}": send it in {self._names()}'
+            raise ServiceError(Code.BAD_REQUEST, message, fault=Fault.NO_FILE)
         if part.headers.get(b"content-transfer-encoding", b"").lower() not in _AS_IS:
             raise ServiceError(
                 Code.BAD_REQUEST, "Content-Transfer-Encoding is not supported: send the file's bytes as they are"

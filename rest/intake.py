@@ -12,11 +12,11 @@ from urllib.parse import unquote_to_bytes
 
 from rest.digests import sha256_of
 from rest.exchanges import Exchange, body_too_large
-from rest.forms import FileForm, FormRules, uuid_of
+from rest.forms import LINKED_FILE, FileForm, FormRules, uuid_of
 from rest.multipart import DEFAULT_LIMITS, Event, MultipartReader, PartData, boundary_of
 from rest.pouring import pour
 from schemas import Code, Record, ServiceError
-from storage import BeginUpload, Upload
+from storage import BeginUpload, Details, Upload
 
 # What the headers of a body that is the file itself say, as the fields of a form do.
 FILENAME_HEADER = "x-attachd-filename"
@@ -26,15 +26,16 @@ _OWN_HEADERS = (FILENAME_HEADER, CONVERSATION_HEADER, TICKET_HEADER)
 FORM_HEADERS = frozenset({b"content-type", b"content-encoding", b"content-digest", b"repr-digest"})
 INTAKE_HEADERS = FORM_HEADERS | {name.encode() for name in _OWN_HEADERS}  # that the Exchange must have picked
 
-_FORM = FormRules(file_fields=("file", "files"), uuid_fields=("conversationId", "ticketId"))
 _ENVELOPE_BYTES = DEFAULT_LIMITS.envelope_bytes
 _DIGESTS = (("Content-Digest", b"content-digest"), ("Repr-Digest", b"repr-digest"))
 # Visible ASCII and blanks, whose percent signs begin escapes; a comma means that the header came twice (RFC 9110, 5.3).
 _ENCODED = re.compile(rb"(?:[ !-$&-+\--~]|%[0-9A-Fa-f]{2})*")
 
 
-async def receive_form(exchange: Exchange, begin: BeginUpload, max_file_bytes: int, idle_timeout_s: float) -> Record:
-    """Store the one file of a form, with its optional `conversationId` and `ticketId`.
+async def receive_form(
+    exchange: Exchange, begin: BeginUpload, max_file_bytes: int, idle_timeout_s: float, rules: FormRules = LINKED_FILE
+) -> Record:
+    """Store the one file of a form with the text fields that the rules name, unless said otherwise those of API A.
 
     The body may have `max_file_bytes` and what a form adds. Raises UNSUPPORTED_MEDIA_TYPE, BAD_REQUEST, and what
     `Exchange.read`, `begin` and Upload raise.
@@ -48,7 +49,7 @@ async def receive_form(exchange: Exchange, begin: BeginUpload, max_file_bytes: i
     def begin_file(filename: str) -> Upload:
         return begin(filename, least_bytes)
 
-    async with FileForm(_FORM, begin_file) as form:
+    async with FileForm(rules, begin_file) as form:
         digest = hashlib.sha256()
         while (data := await exchange.read(max_body_bytes, idle_timeout_s)) is not None:
             if announced:
@@ -70,12 +71,17 @@ async def receive_file(exchange: Exchange, begin: BeginUpload, idle_timeout_s: f
     _refuse_coding(exchange)
     digests = _expected(_announced(exchange), None)
     filename = _filename(exchange.headers.get(FILENAME_HEADER.encode()))
-    conversation, ticket = (uuid_of(name, exchange.headers.get(name.encode())) for name in (CONVERSATION_HEADER, TICKET_HEADER))
+    details = Details(conversation_id=_uuid(exchange, CONVERSATION_HEADER), ticket_id=_uuid(exchange, TICKET_HEADER))
     async with begin(filename, exchange.declared_bytes()) as upload:
         while (data := await exchange.read(sys.maxsize, idle_timeout_s)) is not None:
             await upload.write(data)
             await pour(exchange, upload, _all, idle_timeout_s)
-        return await upload.commit(conversation_id=conversation, ticket_id=ticket, digests=digests)
+        return await upload.commit(details, digests)
+
+
+def _uuid(exchange: Exchange, name: str) -> str | None:
+    value = exchange.headers.get(name.encode())
+    return None if value is None else uuid_of(name, value)
 
 
 def _all(buffer: bytearray, count: int) -> list[Event]:

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import msgspec
 
 from rest.headers import parse_parameters
-from schemas import Code, ServiceError
+from schemas import Code, Fault, ServiceError
 
 _BOUNDARY_MAX_BYTES = 70  # RFC 2046, 5.1.1
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # bchars, RFC 2046, 5.1.1
@@ -93,7 +93,8 @@ def boundary_of(content_type: bytes) -> bytes:
     kind = content_type.partition(b";")[0].strip(b" \t").lower()
     if kind != b"multipart/form-data":
         sent = kind[:100].decode("latin-1") or "nothing"
-        raise ServiceError(Code.UNSUPPORTED_MEDIA_TYPE, f"send the file as multipart/form-data; Content-Type is {sent}")
+        message = f"send the file as multipart/form-data; Content-Type is {sent}"
+        raise ServiceError(Code.UNSUPPORTED_MEDIA_TYPE, message, fault=Fault.NOT_A_FORM)
     boundary = parse_parameters("Content-Type", content_type)[1].get(b"boundary")
     if not boundary:
         raise ServiceError(Code.BAD_REQUEST, "Content-Type has no boundary: let the client library set this header")

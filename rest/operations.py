@@ -5,9 +5,21 @@ from typing import Any, Literal
 
 import msgspec
 
+from rest.replies import ErrorAnswer
 from schemas import Code, Reason
 
-RestError = Code | Reason | Literal["RANGE_NOT_SATISFIABLE"]  # the last is HTTP's alone
+Credential = Literal["session", "key", "token"]  # a cookie, an API key as Bearer, an API key as Token
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """An error of an API with words of its own: what the document calls it, its status, the header that comes with it."""
+
+    name: str
+    status: int
+    header: str = ""
+
+
+RestError = Code | Reason | Literal["RANGE_NOT_SATISFIABLE"] | Refused  # the third is HTTP's alone
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,8 +59,8 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """A method of a path. The `id` is for generated clients and stays as it is; the first line of `doc` is its title.
 
-    A caller must be `authenticated`, or follow a signed link where that may be done `by_link`. `errors` are answered as
-    `rest/replies.py` writes them; HEAD answers without bodies.
+    A caller must have one of the `credentials`, or follow a signed link where that may be done `by_link`. `errors` are answered
+    as `error_type`; HEAD answers without bodies.
     """
 
     id: str
@@ -60,7 +72,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body: Mapping[str, Content] = {}
     answers: Mapping[int, Answer]
     errors: tuple[RestError, ...] = ()
-    authenticated: bool = False
+    error_type: Any = ErrorAnswer
+    credentials: tuple[Credential, ...] = ()
     by_link: bool = False
 
 

@@ -1,14 +1,16 @@
-"""What REST clients read when something is refused, in the shape of API A. Pure.
+"""What REST clients read when something is refused, in the shape of API A; other APIs give a function of their own. Pure.
 
     {"error": {"code": "ATTACHMENT_TOO_LARGE", "message": "the file exceeds …"}}
 
-`code` is the domain's reason where there is one, else the key of the `Code`; the status is the `Code`'s. This is one of the two
-places that render errors; the other is `server/trpc/`.
+`code` is the domain's reason where there is one, else the key of the `Code`; the status is the `Code`'s. Errors are rendered
+here, by the `Render` of each other API, and in `server/trpc/`.
 """
+
+from collections.abc import Callable
 
 import msgspec
 
-from schemas import Code, ServiceError
+from schemas import Code, RateLimited, ServiceError
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -54,16 +56,32 @@ def json_reply(status: int, value: object, headers: Headers | None = None) -> Re
     return Reply(status, JSON_HEADERS + headers if headers else JSON_HEADERS, _encoder.encode(value))
 
 
+# The answer that tells the client of an error, in the shape of an API.
+Render = Callable[[ServiceError], Reply]
+
+
 def error_reply(error: ServiceError) -> Reply:
     """The answer that tells the client of an error."""
-    code = error.reason or error.code.name
-    return _refusal(error.code.http_status, code, error.message, _CODE_HEADERS.get(error.code, []))
+    return _refusal(error.code.http_status, error.reason or error.code.name, error.message, error_headers(error))
 
 
-def method_not_allowed(method: str, allow: bytes) -> Reply:
+def error_headers(error: ServiceError) -> Headers:
+    """The headers that HTTP wants with an error, whatever the shape of its body."""
+    if isinstance(error, RateLimited):
+        return [(b"retry-after", b"%d" % error.retry_after_s)]
+    return _CODE_HEADERS.get(error.code, [])
+
+
+def method_not_allowed(method: str, allow: bytes, render: Render = error_reply) -> Reply:
     """405: the path exists, not for this method; `allow` lists those it has (RFC 9110, 15.5.6)."""
     message = f"{method[:20]} is not supported here, only {allow.decode()}"
-    return _refusal(Code.METHOD_NOT_SUPPORTED.http_status, Code.METHOD_NOT_SUPPORTED.name, message, [(b"allow", allow)])
+    reply = render(ServiceError(Code.METHOD_NOT_SUPPORTED, message))
+    return Reply(reply.status, [*reply.headers, (b"allow", allow)], reply.body)
+
+
+def internal_error() -> ServiceError:
+    """What a client learns of a bug or an outage: nothing; the log has the rest."""
+    return ServiceError(Code.INTERNAL_SERVER_ERROR, "Internal server error")
 
 
 def range_not_satisfiable(size_bytes: int) -> Reply:
@@ -76,5 +94,4 @@ def _refusal(status: int, code: str, message: str, headers: Headers) -> Reply:
     return json_reply(status, ErrorAnswer(error=Refusal(code=code, message=message)), headers)
 
 
-# What a client learns of a bug or an outage: nothing; the log has the rest.
-INTERNAL_ERROR = error_reply(ServiceError(Code.INTERNAL_SERVER_ERROR, "Internal server error"))
+INTERNAL_ERROR = error_reply(internal_error())

@@ -20,7 +20,7 @@ from schemas.attachments import (
     Timestamp,
 )
 from schemas.changes import Change, ChangeInput, ChangeType
-from schemas.errors import ClientDisconnected, Code, Reason, ServiceError
+from schemas.errors import ClientDisconnected, Code, Fault, RateLimited, Reason, ServiceError
 from schemas.limits import TypeLimit, UploadLimits, Usage
 from schemas.links import SignedUrl, UrlInput
 from schemas.pages import MAX_PAGE_ITEMS, Direction, Order, Page, PageInput, PageItem, Sort
@@ -43,6 +43,7 @@ __all__ = [
     "DeleteInput",
     "Deleted",
     "Direction",
+    "Fault",
     "Found",
     "GetInput",
     "GetManyInput",
@@ -53,6 +54,7 @@ __all__ = [
     "PageInput",
     "PageItem",
     "Principal",
+    "RateLimited",
     "Reason",
     "Record",
     "RenameInput",

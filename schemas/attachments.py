@@ -110,7 +110,8 @@ class Deleted(msgspec.Struct, frozen=True, kw_only=True):
 class Record(msgspec.Struct, frozen=True, kw_only=True):
     """The attachment as the catalog keeps it: what the rules and the download need beside what clients see.
 
-    `sha256` is the digest of the bytes, 32 bytes; `storage_path` is the key of the blob.
+    `sha256` is the digest of the bytes, 32 bytes; `storage_path` is the key of the blob, `file_key` the one that an API shows.
+    `scope` is whom API C keeps it for, None for what other APIs took; `inline` is what API B was told: shown in a text.
     """
 
     id: str
@@ -125,6 +126,9 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     storage_path: str
     created_at: Timestamp
     deleted_at: Timestamp | None
+    scope: str | None = None
+    inline: bool = False
+    file_key: str | None = None
 
     def attachment(self) -> Attachment:
         """As clients see it."""

@@ -62,17 +62,35 @@ _REASON_CODES = {
 }
 
 
+class Fault(enum.Enum):
+    """What was wrong with an upload, finer than the `Code`: for the APIs whose documents have a word of their own for it."""
+
+    NOT_A_FORM = enum.auto()
+    NO_FILE = enum.auto()
+    TOO_MANY_FILES = enum.auto()
+    NO_FILENAME = enum.auto()
+
+
 class ServiceError(Exception):
     """A failure that the client is told of: `code`, a message that says what to mend, and a domain `reason` if one fits.
 
-    The message names limits and ids and nothing secret; it reaches the client as it stands.
+    The message names limits and ids and nothing secret; it reaches the client as it stands. `fault` is for those who render it.
     """
 
-    def __init__(self, code: Code, message: str, *, reason: Reason | None = None) -> None:
+    def __init__(self, code: Code, message: str, *, reason: Reason | None = None, fault: Fault | None = None) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.reason = reason
+        self.fault = fault
+
+
+class RateLimited(ServiceError):  # noqa: N818 (it says what happened; that it is an error its base says)
+    """The caller asked too often; it may come again after `retry_after_s` seconds."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(Code.TOO_MANY_REQUESTS, f"too many requests: try again in {retry_after_s} seconds")
+        self.retry_after_s = retry_after_s
 
 
 class ClientDisconnected(ServiceError):  # noqa: N818 (it says what happened; that it is an error its base says)

@@ -44,8 +44,7 @@ from server.transports import (
     WebSocketEndpoint,
 )
 from server.trpc.requests import Rules
-from storage import Options, Store, api_a, open_store
-from storage.policy import MEBIBYTE
+from storage import MEBIBYTE, Options, Store, api_a, open_store
 
 TRPC_PREFIX = "/api/trpc/"
 DAY_S = 86_400.0

@@ -1,5 +1,7 @@
 """From the headers of a request to the principal who asks: session cookie, or `Authorization: Bearer` with an API key.
 
+APIs C and D take an API key only, D as `Authorization: Token`.
+
 A browser sends cookies with requests that other sites made it send, so an unsafe request that a cookie authenticates must
 come from this origin or an allowed one (Fetch Metadata, then `Origin`, as Go's net/http.CrossOriginProtection decides). A
 request with neither header is not a browser's. API keys are never sent unasked, so they need no such check.
@@ -16,6 +18,7 @@ from storage import Credentials
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _BEARER = b"bearer "
+_TOKEN = b"token "
 _SEEN_ENTRIES = 1024  # cookie headers that are remembered, each for `Credentials.remember_s`; about 0.5 MB
 
 
@@ -41,7 +44,7 @@ class Authenticator:
         if authorization is None and connection_params is not None and "authorization" in connection_params:
             authorization = connection_params["authorization"].encode("latin-1", "replace")
         if authorization is not None and authorization[:7].lower() == _BEARER:
-            return await self._credentials.key_principal(authorization[7:].strip().decode("latin-1"))
+            return await self._key(authorization[7:])
         cookies = headers.get(b"cookie")
         if cookies is None:
             return None
@@ -68,6 +71,26 @@ class Authenticator:
         if principal is None:
             raise ServiceError(Code.UNAUTHORIZED, AUTHENTICATION_REQUIRED)
         return principal
+
+    async def bearer(self, scope: Scope) -> Principal:
+        """Whose API key the request bears as `Authorization: Bearer`, which alone counts. Raises UNAUTHORIZED."""
+        return await self._required_key(scope, _BEARER)
+
+    async def token(self, scope: Scope) -> Principal:
+        """Whose API key the request bears as `Authorization: Token`, which alone counts. Raises UNAUTHORIZED."""
+        return await self._required_key(scope, _TOKEN)
+
+    async def _required_key(self, scope: Scope, scheme: bytes) -> Principal:
+        authorization = dict(scope["headers"]).get(b"authorization", b"")
+        is_of_scheme = authorization[: len(scheme)].lower() == scheme
+        principal = await self._key(authorization[len(scheme) :]) if is_of_scheme else None
+        if principal is None:
+            name = scheme.decode().strip().title()
+            raise ServiceError(Code.UNAUTHORIZED, f"authentication required: send an API key as `Authorization: {name} …`")
+        return principal
+
+    async def _key(self, token: bytes) -> Principal | None:
+        return await self._credentials.key_principal(token.strip().decode("latin-1"))
 
     def _is_cross_site(self, headers: Mapping[bytes, bytes]) -> bool:
         origin = headers.get(b"origin")

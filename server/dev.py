@@ -187,7 +187,7 @@ async def _create(store: storage.Store) -> Demo:
 async def _upload(store: storage.Store, demo: Demo) -> Record:
     async with store.attachments.upload(_member(demo), DEMO_FILE.name, storage.API_A) as upload:
         await upload.write(_PNG)
-        return await upload.commit(conversation_id=demo.conversation_id)
+        return await upload.commit(storage.Details(conversation_id=demo.conversation_id))
 
 
 def _member(demo: Demo) -> Principal:

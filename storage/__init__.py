@@ -7,18 +7,20 @@ from storage.credentials import Credentials
 from storage.ids import fresh_id
 from storage.links import DOWNLOAD_PATH
 from storage.options import Options
-from storage.policy import API_A, FileType, Policy, api_a
+from storage.policies import API_A, MEBIBYTE, FileType, Policy, api_a, api_b, api_c, api_d
 from storage.signing import SigningKey, is_signed, parse_key
 from storage.store import Store, open_store
 from storage.sweep import SweepReport
-from storage.uploads import BeginUpload, Upload
+from storage.uploads import BeginUpload, Details, Upload
 
 __all__ = [
     "API_A",
     "DOWNLOAD_PATH",
+    "MEBIBYTE",
     "Attachments",
     "BeginUpload",
     "Credentials",
+    "Details",
     "Download",
     "FileType",
     "KeyInfo",
@@ -29,6 +31,9 @@ __all__ = [
     "SweepReport",
     "Upload",
     "api_a",
+    "api_b",
+    "api_c",
+    "api_d",
     "fresh_id",
     "is_signed",
     "migrate",

@@ -38,7 +38,7 @@ from storage.filenames import check_filename, extension_of
 from storage.links import Links
 from storage.options import Options
 from storage.pages import read_page
-from storage.policy import Policy, upload_limits
+from storage.policies import Policy, upload_limits
 from storage.uploads import Upload, too_large
 
 _EVENT_ID = re.compile(r"[0-9]{1,18}", re.ASCII)  # fits the 64 bits of SQLite
@@ -176,7 +176,8 @@ class Attachments:
         Raises BAD_REQUEST for a bad name, UNSUPPORTED_MEDIA_TYPE / INVALID_ATTACHMENT_TYPE for an extension that the policy
         does not allow, PAYLOAD_TOO_LARGE / ATTACHMENT_TOO_LARGE.
         """
-        type_ = policy.type_of(check_filename(filename))
+        filename = check_filename(policy.name(filename))
+        type_ = policy.type_of(filename)
         if declared_size is not None and declared_size > type_.max_bytes:
             raise too_large(filename, type_.max_bytes)
         return Upload(self._table, self._blobs, principal, filename, type_)

@@ -12,7 +12,7 @@ from storage.catalog import AttachmentTable, CredentialTable, EventTable, Sqlite
 from storage.credentials import Credentials
 from storage.disk import DiskBlobs
 from storage.options import Options
-from storage.policy import API_A, Policy
+from storage.policies import API_A, Policy
 from storage.sweep import Sweep, SweepReport
 
 CHECK_SHARED_S = 1.0

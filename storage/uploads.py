@@ -11,6 +11,8 @@ from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Self, TypeVar
 
+import msgspec
+
 from schemas import Code, Principal, Reason, Record, ServiceError
 from storage.blobs import Blobs
 from storage.catalog import AttachmentTable
@@ -18,9 +20,27 @@ from storage.clock import timestamp
 from storage.contents import HEAD_BYTES, describe, is_text
 from storage.filenames import extension_of
 from storage.ids import fresh_id
-from storage.policy import FileType, refused
+from storage.policies import FileType, refused
 
 T = TypeVar("T")
+
+
+class Details(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of an attachment beside its file; each API fills in what it knows.
+
+    `folder` is where the API that took the file shows it, as `{folder}/{id}/{name}`: its `file_key`. `capability_hash` is the
+    SHA-256 of what a public link holds, `scope` whom API C keeps it for.
+    """
+
+    conversation_id: str | None = None
+    ticket_id: str | None = None
+    scope: str | None = None
+    inline: bool = False
+    folder: str | None = None
+    capability_hash: bytes | None = None
+
+
+_NO_DETAILS = Details()
 
 
 def too_large(filename: str, max_bytes: int) -> ServiceError:
@@ -83,9 +103,7 @@ class Upload:
             claim = f".{extension_of(self._filename)} ({self._type.content_type})"
             raise refused(f"the content does not agree with {claim}: it looks like {describe(self._head)}")
 
-    async def commit(
-        self, *, conversation_id: str | None = None, ticket_id: str | None = None, digests: Collection[bytes] = ()
-    ) -> Record:
+    async def commit(self, details: Details = _NO_DETAILS, digests: Collection[bytes] = ()) -> Record:
         """Store the file: its bytes, then its row with the event. Gives the row, which is durable.
 
         Ids of conversation and ticket are kept in lower case, so that they are found however they are written.
@@ -104,8 +122,8 @@ class Upload:
         record = Record(
             id=self._id,
             organization_id=self._principal.organization_id,
-            conversation_id=None if conversation_id is None else conversation_id.lower(),
-            ticket_id=None if ticket_id is None else ticket_id.lower(),
+            conversation_id=None if details.conversation_id is None else details.conversation_id.lower(),
+            ticket_id=None if details.ticket_id is None else details.ticket_id.lower(),
             owner_id=self._principal.user_id,
             filename=self._filename,
             content_type=self._type.content_type,
@@ -114,11 +132,14 @@ class Upload:
             storage_path=self._key,
             created_at=timestamp(),
             deleted_at=None,
+            scope=details.scope,
+            inline=details.inline,
+            file_key=None if details.folder is None else f"{details.folder}/{self._id}/{self._filename}",
         )
         # From here on the row may exist even if this task is cancelled or the database's answer is lost: the bytes stay, and
         # sweep removes them if no row came of it.
         self._committed = True
-        await self._table.insert(record)
+        await self._table.insert(record, details.capability_hash)
         return record
 
     async def __aenter__(self) -> Self:

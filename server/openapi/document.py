@@ -40,7 +40,7 @@ def describe(settings: Settings, procedures: Iterable[Procedure], prefix: str, v
         paths[f"{prefix}{procedure.path}"] = found
     for route in OPERATIONS:
         operation = operation_of(route, schemas)
-        operation["security"] = [*(CREDENTIALS if route.authenticated else []), *(LINK if route.by_link else [])]
+        operation["security"] = [*({name: []} for name in route.credentials), *(LINK if route.by_link else [])]
         paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
         "openapi": OPENAPI_VERSION,
@@ -74,6 +74,12 @@ def _components(settings: Settings, schemas: Schemas) -> Schema:
                 "description": "A session's token. What changes something must come from an allowed origin.",
             },
             "key": {"type": "http", "scheme": "bearer", "description": "An API key."},
+            "token": {
+                "type": "apiKey",
+                "in": "header",
+                "name": "Authorization",
+                "description": "An API key of a store or an admin, behind the word `Token`.",
+            },
             "link": {
                 "type": "apiKey",
                 "in": "query",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from rest import Answer, Content, ErrorAnswer, Operation, Parameter, RestError
+from rest import Answer, Content, Operation, Parameter, Refused, RestError
 from schemas import Code, Reason
 from server.openapi.schemas import Schema, Schemas
 
@@ -43,7 +43,7 @@ def operation_of(operation: Operation, schemas: Schemas) -> Schema:
     if operation.body:
         written["requestBody"] = {"required": True, "content": _contents(operation.body, schemas)}
     answers = {str(status): _answer(answer, schemas, bodiless=bodiless) for status, answer in operation.answers.items()}
-    body = None if bodiless else schemas.of(ErrorAnswer)
+    body = None if bodiless else schemas.of(operation.error_type)
     written["responses"] = answers | responses(operation.errors, body, _ERROR_HEADERS)
     return written
 
@@ -72,7 +72,7 @@ def responses(errors: Iterable[RestError], body: Schema | None, headers: Mapping
         by_status.setdefault(_status(error), {})[error] = None
     written = {}
     for status in sorted(by_status):
-        names = [headers[error] for error in by_status[status] if error in headers]
+        names = dict.fromkeys(name for error in by_status[status] if (name := _header(error, headers)))
         written[str(status)] = {
             "description": ", ".join(error if isinstance(error, str) else error.name for error in by_status[status]) + ".",
             "headers": header_references(names),
@@ -99,7 +99,13 @@ def header_references(names: Iterable[str] = ()) -> Schema:
     return {name: {"$ref": f"#/components/headers/{name}"} for name in (*names, "x-request-id")}
 
 
+def _header(error: RestError, headers: Mapping[RestError, str]) -> str:
+    return error.header if isinstance(error, Refused) else headers.get(error, "")
+
+
 def _status(error: RestError) -> int:
+    if isinstance(error, Refused):
+        return error.status
     if isinstance(error, Reason):
         return error.code.http_status
     return error.http_status if isinstance(error, Code) else 416

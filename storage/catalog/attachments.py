@@ -17,6 +17,7 @@ from storage.catalog.sqlite import Sqlite
 Rule = Callable[[Record | None, str], Record]
 
 _FIND = f"SELECT {columns.RECORD} FROM attachments WHERE id = ?"  # noqa: S608 (constant)
+_BY_CAPABILITY = f"SELECT {columns.RECORD} FROM attachments WHERE capability_hash = ?"  # noqa: S608 (constant)
 _SEEN = f"SELECT {columns.SEEN} FROM attachments WHERE id = ?"  # noqa: S608 (constant)
 _SEEN_MANY = f"SELECT {columns.SEEN} FROM attachments WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 (constant)
 _LIST = (
@@ -25,7 +26,8 @@ _LIST = (
 )
 _INSERT = (
     "INSERT INTO attachments (id, organization_id, conversation_id, ticket_id, owner_id, filename, content_type, size,"
-    " sha256, storage_path, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " sha256, storage_path, created_at, scope, inline, file_key, capability_hash)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE = "UPDATE attachments SET conversation_id = ?, filename = ?, deleted_at = ? WHERE id = ?"
 _COUNT = (
@@ -50,6 +52,11 @@ class AttachmentTable:
         rows = self._database.rows(_FIND, (id,))
         return columns.record(rows[0]) if rows else None
 
+    async def of_capability(self, capability_hash: bytes) -> Record | None:
+        """The row that a public link leads to, also when it is deleted; None if there is none."""
+        rows = self._database.rows(_BY_CAPABILITY, (capability_hash,))
+        return columns.record(rows[0]) if rows else None
+
     async def seen(self, id: str) -> Attachment | None:
         """The attachment of that id as clients see it, also when it is deleted; None if there is none."""
         rows = self._database.rows(_SEEN, (id,))
@@ -71,13 +78,14 @@ class AttachmentTable:
             return Usage(count=count, bytes=size)
         return Usage(count=0, bytes=0)
 
-    async def insert(self, record: Record) -> None:
-        """Add the row and its `created` event; durable when this returns."""
+    async def insert(self, record: Record, capability_hash: bytes | None = None) -> None:
+        """Add the row and its `created` event; durable when this returns. The hash is that of its public link."""
 
         def change(connection: sqlite3.Connection) -> None:
             values = (
                 *(record.id, record.organization_id, record.conversation_id, record.ticket_id, record.owner_id),
                 *(record.filename, record.content_type, record.size, record.sha256, record.storage_path, record.created_at),
+                *(record.scope, record.inline, record.file_key, capability_hash),
             )
             connection.execute(_INSERT, values)
             connection.execute(_COUNT, (record.organization_id, 1, record.size))

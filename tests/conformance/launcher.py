@@ -17,7 +17,7 @@ from schemas import Code, Principal, Role, ServiceError
 from server.app import create_app
 from server.serving import listen, open_store, uvicorn_config
 from server.settings import Settings, load_settings
-from storage import API_A, Store, fresh_id
+from storage import API_A, Details, Store, fresh_id
 from tests.conformance.streaming import stream
 from tests.conformance.subscriptions import open_, sub
 
@@ -133,7 +133,7 @@ async def attach(store: Store, owner: Principal, name: str, conversation_id: str
     """The row of a new attachment, as its owner sees it, and with its owner."""
     async with store.attachments.upload(owner, f"{name}.txt", API_A) as upload:
         await upload.write(b"the file " + name.encode())
-        record = await upload.commit(conversation_id=conversation_id)
+        record = await upload.commit(Details(conversation_id=conversation_id))
     row: dict[str, object] = msgspec.to_builtins(await store.attachments.get(owner, record.id))
     return {**row, "owner_id": record.owner_id}
 

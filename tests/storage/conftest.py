@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas import Principal, Role
-from storage import API_A, Attachments, Store, fresh_id, migrate, open_store
+from storage import API_A, Attachments, Details, Store, fresh_id, migrate, open_store
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -55,7 +55,7 @@ async def keep(
     """Upload a file whole; gives its id."""
     async with attachments.upload(who or caller(), name, API_A) as upload:
         await upload.write(content)
-        return (await upload.commit(conversation_id=conversation or fresh_id())).id
+        return (await upload.commit(Details(conversation_id=conversation or fresh_id()))).id
 
 
 def files(directory: Path) -> list[str]:

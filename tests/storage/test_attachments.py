@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from schemas import Code, Principal, Reason, ServiceError
-from storage import API_A, Store, fresh_id, open_store
+from storage import API_A, Details, Store, fresh_id, open_store
 from storage.disk import CHUNK, DiskBlobs
 from storage.store import CHECK_SHARED_S
 from tests.storage.conftest import PNG, caller, files, keep
@@ -31,7 +31,7 @@ async def test_what_goes_in_comes_out(store: Store, directory: Path, size: int, 
     async with store.attachments.upload(caller(), "Bild 1.png", API_A, declared_size=len(content)) as upload:
         for start in range(0, len(content), piece):
             await upload.write(memoryview(content)[start : start + piece])
-        record = await upload.commit(conversation_id=CONVERSATION, ticket_id=None)
+        record = await upload.commit(Details(conversation_id=CONVERSATION))
     assert (record.size, record.sha256) == (len(content), hashlib.sha256(content).digest())
     assert (record.filename, record.content_type, record.owner_id) == ("Bild 1.png", "image/png", "user-1")
     assert record.storage_path == f"attachments/org-1/{record.id}"

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas import Attachment, Code, Principal, ServiceError
-from storage import API_A, Attachments, Options, Store, fresh_id, open_store, timestamp
+from storage import API_A, Attachments, Details, Options, Store, fresh_id, open_store, timestamp
 from storage.catalog import Sqlite, UpkeepTable
 from tests.storage.conftest import PNG, caller, files, keep
 
@@ -298,7 +298,7 @@ async def test_limits_are_those_of_the_policy(store: Store) -> None:
 async def test_ids_of_every_api_are_kept_in_lower_case(store: Store) -> None:
     async with store.attachments.upload(OWNER, "a.png", API_A) as upload:
         await upload.write(PNG)
-        record = await upload.commit(conversation_id=CONVERSATION.upper(), ticket_id=OTHER.upper())
+        record = await upload.commit(Details(conversation_id=CONVERSATION.upper(), ticket_id=OTHER.upper()))
     assert (record.conversation_id, record.ticket_id) == (CONVERSATION, OTHER)
     (item,) = await store.attachments.list(OWNER, CONVERSATION)
     assert item == record.item()

@@ -1,4 +1,4 @@
-"""Migrations: the newest file is the one that is asked for, and many may migrate at once."""
+"""Migrations: the newest file is the one that is asked for, many may migrate at once, and rows come along."""
 
 import contextlib
 import sqlite3
@@ -7,8 +7,8 @@ import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
-from schemas import PageInput
-from storage import migrate, open_store, schema_is_current
+from schemas import Attachment, PageInput
+from storage import Details, fresh_id, migrate, open_store, schema_is_current
 from storage.catalog import schema
 from tests.storage.conftest import caller, keep
 
@@ -101,3 +101,35 @@ def schema_of(path: Path) -> set[tuple[str, str]]:
     with contextlib.closing(sqlite3.connect(path)) as connection:
         found = connection.execute("SELECT name, sql FROM sqlite_schema WHERE name != 'alembic_version' AND sql IS NOT NULL")
         return {(name, " ".join(sql.split())) for name, sql in found}
+
+
+OLD_ROW = (
+    "INSERT INTO attachments (id, organization_id, owner_id, filename, content_type, size, sha256, storage_path, created_at)"
+    " VALUES (?, 'org-1', 'user-1', 'a.png', 'image/png', 3, ?, 'attachments/org-1/x', '2024-01-15T10:30:00.000Z')"
+)
+
+
+async def test_rows_from_before_the_other_apis_come_along(tmp_path: Path) -> None:
+    path, id = tmp_path / "a.db", fresh_id()
+    url = f"sqlite:///{path}"
+    migrate(url, "0002")
+    assert not schema_is_current(url)
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(OLD_ROW, (id, bytes(32)))
+    migrate(url)
+    async with await open_store(database_url=url, directory=tmp_path / "blobs") as store:
+        found = await store.attachments.get(caller(), id)
+        assert isinstance(found, Attachment)
+        assert (found.filename, found.content_type, found.size) == ("a.png", "image/png", 3)
+        record = (await store.attachments.download(caller(), id)).record
+        assert (record.scope, record.inline, record.file_key) == (None, False, None)
+        newer = await keep(store.attachments)
+        page = await store.attachments.page(caller(), PageInput())
+        assert [item.id for item in page.items] == [newer, id]
+        async with store.attachments.upload(caller(), "b.txt", store.attachments.policy) as upload:
+            await upload.write(b"hello")
+            details = Details(scope="somebody", inline=True, folder="uploads", capability_hash=b"h" * 32)
+            kept = await upload.commit(details)
+        again = (await store.attachments.download(caller(), kept.id)).record
+        assert again == kept
+        assert (again.scope, again.inline, again.file_key) == ("somebody", True, f"uploads/{kept.id}/b.txt")

@@ -1,15 +1,17 @@
-"""What each API lets in: which extensions, as which type, up to which size. One table an API; the upload path reads it."""
+"""What an API lets in, as the upload path reads it: which extensions, as which type, up to which size."""
 
+import re
 from collections.abc import Mapping
 
 import msgspec
 
 from schemas import MAX_IDS, Code, Reason, ServiceError, TypeLimit, UploadLimits
-from storage import contents
 from storage.contents import Sniffer
-from storage.filenames import MAX_NAME_BYTES, extension_of
+from storage.filenames import MAX_NAME_BYTES, extension_of, shorten
 
 MEBIBYTE = 1024 * 1024
+# Windows drops blanks and dots at the end of a name, and opens what stands before the colon of a stream's name.
+_DROPPED = re.compile(r"[ .]*(?::.*)?\Z", re.DOTALL)
 
 
 class FileType(msgspec.Struct, frozen=True):
@@ -24,24 +26,44 @@ class FileType(msgspec.Struct, frozen=True):
     text: bool = False
 
 
-class Policy(msgspec.Struct, frozen=True):
-    """The types that an API lets in, by extension."""
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """The types that an API lets in, by extension; `other` is what every extension is that is not among them, if it may be.
+
+    Names with a `blocked` extension are refused, whatever else is said of them; those of more than `max_name_characters` are
+    cut, or kept as they are without it.
+    """
 
     types: Mapping[str, FileType]
+    other: FileType | None = None
+    blocked: frozenset[str] = frozenset()
+    max_name_characters: int | None = None
 
     @property
     def max_bytes(self) -> int:
         """The largest limit of all types."""
-        return max(type_.max_bytes for type_ in self.types.values())
+        all_types = self.types.values() if self.other is None else (*self.types.values(), self.other)
+        return max(type_.max_bytes for type_ in all_types)
+
+    def name(self, filename: str) -> str:
+        """The name that a file of that name is kept under."""
+        return filename if self.max_name_characters is None else shorten(filename, self.max_name_characters)
 
     def type_of(self, filename: str) -> FileType:
-        """The type that the name claims. Raises INVALID_ATTACHMENT_TYPE."""
+        """The type that the name claims. Raises INVALID_ATTACHMENT_TYPE, and BAD_REQUEST when its extension is blocked."""
         extension = extension_of(filename)
-        found = self.types.get(extension)
+        found = self.types.get(extension, self.other)
         if found is None:
             claimed = f'extension ".{extension}"' if extension else "a file name without extension"
             raise refused(f"{claimed} is not allowed; allowed are {', '.join(self.types)}")
+        if self.blocked:
+            self._check_blocked(filename)
         return found
+
+    def _check_blocked(self, filename: str) -> None:
+        """Looks at what a machine would take for the extension, of `.exe`, `a.exe.` and `a.exe:b` too."""
+        _, dot, extension = _DROPPED.sub("", filename).lower().rpartition(".")
+        if dot and extension in self.blocked:
+            raise ServiceError(Code.BAD_REQUEST, f'files with the extension ".{extension}" are not allowed')
 
     def check_same_type(self, filename: str, content_type: str) -> None:
         """Raises BAD_REQUEST unless the name claims that content type."""
@@ -71,30 +93,3 @@ def upload_limits(policy: Policy, max_batch_size: int) -> UploadLimits:
 def refused(message: str) -> ServiceError:
     """The error of a type that is not allowed."""
     return ServiceError(Code.UNSUPPORTED_MEDIA_TYPE, message, reason=Reason.INVALID_ATTACHMENT_TYPE)
-
-
-def api_a(max_file_bytes: int = 25 * MEBIBYTE, max_image_bytes: int = 10 * MEBIBYTE) -> Policy:
-    """The policy of API A: images to 10 MB, documents, archives, CSV and JSON to 25 MB (1 MB = 1024 * 1024 bytes)."""
-    ooxml = "application/vnd.openxmlformats-officedocument"
-    return Policy(
-        {
-            "png": FileType("image/png", max_image_bytes, contents.is_png),
-            "jpg": FileType("image/jpeg", max_image_bytes, contents.is_jpeg),
-            "jpeg": FileType("image/jpeg", max_image_bytes, contents.is_jpeg),
-            "gif": FileType("image/gif", max_image_bytes, contents.is_gif),
-            "webp": FileType("image/webp", max_image_bytes, contents.is_webp),
-            "pdf": FileType("application/pdf", max_file_bytes, contents.is_pdf),
-            "doc": FileType("application/msword", max_file_bytes, contents.is_old_office),
-            "docx": FileType(f"{ooxml}.wordprocessingml.document", max_file_bytes, contents.is_new_office),
-            "xls": FileType("application/vnd.ms-excel", max_file_bytes, contents.is_old_office),
-            "xlsx": FileType(f"{ooxml}.spreadsheetml.sheet", max_file_bytes, contents.is_new_office),
-            "txt": FileType("text/plain", max_file_bytes, contents.is_text, text=True),
-            "zip": FileType("application/zip", max_file_bytes, contents.is_zip),
-            "rar": FileType("application/vnd.rar", max_file_bytes, contents.is_rar),
-            "csv": FileType("text/csv", max_file_bytes, contents.is_text, text=True),
-            "json": FileType("application/json", max_file_bytes, contents.is_json, text=True),
-        }
-    )
-
-
-API_A = api_a()

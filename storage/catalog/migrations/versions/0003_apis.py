@@ -1,0 +1,21 @@
+"""What the other APIs keep of an attachment: whom it is for, if a text shows it, its documented key, its public link."""
+
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+_STATEMENTS = (
+    "ALTER TABLE attachments ADD COLUMN scope TEXT",
+    "ALTER TABLE attachments ADD COLUMN inline BOOLEAN NOT NULL DEFAULT FALSE",
+    "ALTER TABLE attachments ADD COLUMN file_key TEXT",
+    "ALTER TABLE attachments ADD COLUMN capability_hash BLOB",
+    # Public links of API D. Partial: uploads of other APIs do not pay for it.
+    "CREATE UNIQUE INDEX attachments_by_capability ON attachments (capability_hash) WHERE capability_hash IS NOT NULL",
+)
+
+
+def upgrade() -> None:
+    """Add the columns."""
+    for statement in _STATEMENTS:
+        op.execute(statement)
