@@ -42,6 +42,7 @@ class Link(NamedTuple):
 
 
 POST = {"methodOverride": "POST"}
+# Not version 10's unstable_httpBatchStreamLink: what it reads, @trpc/server 11 no longer writes either.
 LINKS = {
     "v11-httpLink": Link("v11", "httpLink", {}),
     "v11-httpLink-override": Link("v11", "httpLink", POST),

@@ -26,19 +26,26 @@ def pinging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
         yield site
 
 
-def test_pings_keep_quiet_subscriptions(lasting: Lasting, pinging: Launched) -> None:
-    """The client of a WebSocket answers them; that of server-sent events sees that the server is there."""
-    clients = [Client(lasting, pinging, link) for link in ("sse", "ws")]
+@pytest.fixture(scope="module")
+def pinging_by_text(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+    with Launched(tmp_path_factory.mktemp("text"), **SETTINGS, ATTACHD_WEBSOCKET_TEXT_PINGS="true") as site:
+        yield site
+
+
+def test_pings_keep_quiet_subscriptions(lasting: Lasting, pinging: Launched, pinging_by_text: Launched) -> None:
+    """The client of a WebSocket answers frames and texts; that of server-sent events sees that the server is there."""
+    clients = [Client(lasting, pinging, "sse"), Client(lasting, pinging, "ws"), Client(lasting, pinging_by_text, "ws")]
     subscriptions = [client.subscribe("open.run") for client in clients]
-    assert [running.data() for running in subscriptions] == [0, 0]
+    assert [running.data() for running in subscriptions] == [0, 0, 0]
     states = [list(running.states) for running in subscriptions]
     time.sleep(QUIET_S)
-    assert [running.rest() for running in subscriptions] == [[], []]
+    assert [running.rest() for running in subscriptions] == [[], [], []]
     assert [running.states for running in subscriptions] == states
-    assert clients[0].held()["generators"] == 2
+    assert [client.held()["generators"] for client in clients] == [2, 2, 1]
     for running in subscriptions:
         running.stop()
-    clients[0].until_closed()
+    for client in clients:
+        client.until_closed()
 
 
 def test_a_server_that_says_nothing_is_left_and_found_again(lasting: Lasting, pinging: Launched) -> None:
