@@ -80,6 +80,7 @@ class Socket(WSListener):
         self._timer: asyncio.TimerHandle | None = None
         self._upper: WSTransport | None = None
         self._protocol: Any = None
+        self._cork: Lower | None = None
 
     def begin(self, request: bytes, request_id: str) -> None:
         """Answer the handshake and read frames from now on; `request` is the plain form, see `server/handshake.py`."""
@@ -101,7 +102,8 @@ class Socket(WSListener):
             extra_headers=None,
             read_buffer_init_size=_READ_BUFFER_BYTES,
         )
-        protocol.connection_made(Lower(self._lower, self.linger))
+        self._cork = Lower(self._lower, self.linger)
+        protocol.connection_made(self._cork)
         protocol.get_buffer(-1)[: len(request)] = request
         protocol.buffer_updated(len(request))
         self._switch(protocol)
@@ -117,6 +119,19 @@ class Socket(WSListener):
         """Send a text message, unless the socket is closing. Whoever sends much waits while `is_paused`."""
         if self._upper is not None and self.is_open:
             self._upper.send(_TEXT, payload)
+
+    def cork(self) -> bool:
+        """Hold what is sent until `uncork`, to send it together; whether it was not held before."""
+        cork = self._cork
+        if cork is None or cork.is_corked:
+            return False
+        cork.is_corked = True
+        return True
+
+    def uncork(self) -> None:
+        """Send what is held."""
+        if self._cork is not None:
+            self._cork.uncork()
 
     async def drained(self) -> None:
         """Wait until the client has read, or is gone."""
@@ -261,7 +276,7 @@ class Socket(WSListener):
         if self._timer is not None:
             self._timer.cancel()
         self._drained.set()
-        self._upper = self._protocol = None
+        self._upper = self._protocol = self._cork = None
         self._receiver.disconnected()
         del self._receiver  # it holds the socket: both are freed now, not when Python looks for such rings
 

@@ -11,16 +11,20 @@ import asyncio
 import contextvars
 import types
 from collections import deque
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 Call = Coroutine[Any, Any, None]
 
 
 class Workers:
-    """Runs coroutines that never raise, side by side. Belongs to one event loop; `aclose` cancels what still runs."""
+    """Runs coroutines that never raise, side by side. Belongs to one event loop; `aclose` cancels what still runs.
 
-    def __init__(self) -> None:
+    `pause` is called when the calls that came together have ended or wait.
+    """
+
+    def __init__(self, pause: Callable[[], None] = lambda: None) -> None:
+        self._pause = pause
         self._calls: deque[Call] = deque()
         self._context = contextvars.copy_context()
         self._front: asyncio.Task[None] | None = None
@@ -62,6 +66,7 @@ class Workers:
         if not task.cancelled() and (error := task.exception()) is not None:
             context = {"message": "a call raised", "exception": error, "task": task}
             task.get_loop().call_exception_handler(context)
+            self._pause()
         if self._front is task:
             self._front = None
             if self._calls and not self._closed:
@@ -86,9 +91,12 @@ class Workers:
                 front, self._front = self._front, None
                 if calls:
                     self._advance()
+                self._pause()
                 await _resume(call, awaited, context)
+                self._pause()
                 if not self._retake(front):
                     return
+            self._pause()
             self._parked = asyncio.get_running_loop().create_future()
             await self._parked
 

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from schemas import Code, ServiceError
-from server.frames import FrameLimits
+from server.frames import FrameLimits, Socket
 from server.handshake import plain_request, refusal
 from server.log import RequestLog
 from server.settings import Settings
@@ -39,7 +39,8 @@ class WebSocketEndpoint:
         procedures = [procedure for path in calls.encoders if (procedure := calls.find(path)) is not None]
         encoders = {each.path: wire.item_encoder(each) for each in procedures if each.kind == "subscription"}
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._workers = Workers()
+        self._corked: list[Socket] = []
+        self._workers = Workers(self._uncork)
         self._connections: set[Connection] = set()
         self._tools = Tools(
             calls,
@@ -48,6 +49,7 @@ class WebSocketEndpoint:
             log,
             self._workers,
             self._connections,
+            self._corked,
         )
         self._max_connections = settings.websocket.max_connections
         self._next_request_id = next_request_id
@@ -77,6 +79,11 @@ class WebSocketEndpoint:
             return
         if not upgrade.transport.is_closing():
             Connection(self._tools, upgrade, request_id).begin(request, context)
+
+    def _uncork(self) -> None:
+        corked = self._corked
+        while corked:
+            corked.pop().uncork()
 
     def _check_room(self) -> None:
         """Raises SERVICE_UNAVAILABLE when there may be no further connection."""

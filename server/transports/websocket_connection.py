@@ -42,7 +42,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Tools(msgspec.Struct, frozen=True):
-    """What all connections share; `connections` are those that are open."""
+    """What all connections share; `connections` are those that are open, `corked` the sockets that the workers uncork."""
 
     calls: Calls
     subscriptions: SubscriptionTools
@@ -50,6 +50,7 @@ class Tools(msgspec.Struct, frozen=True):
     log: RequestLog | None
     workers: Workers
     connections: set["Connection"]
+    corked: list[Socket]
 
 
 class Connection:
@@ -200,6 +201,8 @@ class Connection:
     async def _call(self, message: Message, context: Context) -> None:
         started = time.perf_counter()
         outcome = await self._outcome(message, context)
+        if self._socket.cork():
+            self._tools.corked.append(self._socket)
         if isinstance(outcome, bytes):
             status, size = _OK, len(outcome)
             self._send(wire.write_data(message.head, outcome))

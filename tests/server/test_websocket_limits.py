@@ -142,6 +142,19 @@ async def test_answers_of_any_size(tmp_path: Path, size: int) -> None:
             assert outcome(answer) == chr(97 + answer["id"]) * size
 
 
+async def test_a_client_that_reads_late_gets_what_was_sent(tmp_path: Path) -> None:
+    """Frames whose heads differ in length, in the queue of a transport that cannot send (docs/decisions/0015)."""
+    async with site(tmp_path) as here, raw(here) as connection:
+        sizes = [9_000, 200_000] * 30
+        requests = [json.dumps(request("echo", chr(97 + id % 26) * size, id=id)) for id, size in enumerate(sizes)]
+        connection.send(*(frame(text.encode()) for text in requests))
+        await asyncio.sleep(0.5)
+        for _ in sizes:
+            opcode, payload = await connection.read()
+            answer = json.loads(payload)
+            assert (opcode, outcome(answer)) == (TEXT, chr(97 + answer["id"] % 26) * sizes[answer["id"]])
+
+
 LIMIT = 2000
 
 

@@ -70,6 +70,23 @@ async def test_a_call_that_waits_holds_up_no_other() -> None:
     await workers.aclose()
 
 
+async def test_what_comes_together_is_told_once() -> None:
+    world = World()
+    workers = Workers(lambda: world.notes.append("pause"))
+    for number in range(3):
+        workers.run(world.note(number))
+    await turns()
+    assert world.notes == [0, 1, 2, "pause"]
+    workers.run(world.note("first"))
+    workers.run(world.wait("waited"))
+    await turns()
+    assert world.notes[4:] == ["first", "pause"]
+    world.gate.set()
+    await turns()
+    assert world.notes[6:8] == ["waited", "pause"]
+    await workers.aclose()
+
+
 async def test_a_call_may_begin_another() -> None:
     world, workers = World(), Workers()
 
