@@ -18,12 +18,11 @@ from schemas import Code, ServiceError
 from server.frames import Socket
 from server.log import RequestLog
 from server.transports.calls import Calls
+from server.transports.streams import ITEMS_A_TURN
 from server.trpc import websocket as wire
 from server.trpc.websocket import Message
 
 LOG_METHOD: Final = "WS"  # where HTTP has its method
-# A generator that never waits gives others their turn after so many items.
-TURN_ITEMS: Final = 64
 
 
 class SubscriptionTools(msgspec.Struct, frozen=True):
@@ -113,7 +112,7 @@ class SocketSubscriptions:
         encode, socket, sent = self._tools.encoders[procedure.path], self._socket, 0
         async for item in items:
             sent += 1
-            if sent % TURN_ITEMS == 0:
+            if sent % ITEMS_A_TURN == 0:
                 await asyncio.sleep(0)
             if socket.is_paused:
                 await socket.drained()
