@@ -79,11 +79,13 @@ class Socket(WSListener):
         self._pinged_at: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._upper: WSTransport | None = None
+        self._request_id = ""
         self._protocol: Any = None
         self._cork: Lower | None = None
 
     def begin(self, request: bytes, request_id: str) -> None:
         """Answer the handshake and read frames from now on; `request` is the plain form, see `server/handshake.py`."""
+        self._request_id = request_id
         response = WSUpgradeResponse.create_101_response({"x-request-id": request_id})
         self._protocol = protocol = WSProtocol(
             host_port=None,
@@ -191,7 +193,7 @@ class Socket(WSListener):
         except UnicodeDecodeError:
             self._violated(WSCloseCode.INVALID_TEXT, "text must be UTF-8")
         except Exception as error:  # noqa: BLE001 (the edge: picows would log it its own way)
-            log_exception(error, route="websocket", request_id="")
+            log_exception(error, route="trpc", request_id=self._request_id)
             self.close(WSCloseCode.INTERNAL_ERROR.value, "internal error")
 
     def _take(self, transport: WSTransport, frame: WSFrame) -> None:

@@ -85,9 +85,13 @@ class Connection:
 
     def _call_later(self, seconds: float, callback: Callable[[], None]) -> None:
         """Set the timer; a connection waits for one thing at a time."""
+        self._cancel_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, callback)
+
+    def _cancel_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, callback)
+            self._timer = None
 
     def _give_up_on_params(self) -> None:
         text = f"no connectionParams within {self._limits.connection_params_s:g} s (websocket.connection_params_seconds)"
@@ -151,6 +155,8 @@ class Connection:
             self._queue.append((payload, is_text))
         else:
             self._queue = []
+            if not self._is_stopping:
+                self._cancel_timer()
             self._tools.workers.run(self._read_params(payload))
 
     def _take(self, payload: bytes, context: Context, *, is_text: bool) -> None:
@@ -186,8 +192,7 @@ class Connection:
         self._tools.connections.discard(self)
         self._is_gone = True
         self._forget()
-        if self._timer is not None:
-            self._timer.cancel()
+        self._cancel_timer()
         self._subscriptions.cancel()
         self._record(ROUTE, _SWITCHED, self._started, self._sent_bytes)
 

@@ -279,6 +279,13 @@ async def test_connection_params(tmp_path: Path) -> None:
                 assert await client.closed() == (1008, "PARSE_ERROR")
 
 
+async def test_connection_params_that_came_in_time(tmp_path: Path) -> None:
+    async with site(tmp_path, websocket_connection_params_seconds="0.3") as here, here.client("?connectionParams=1") as client:
+        await client.send({"method": "connectionParams", "data": None})
+        await asyncio.sleep(0.6)
+        assert await client.call("who") is None
+
+
 async def test_connection_params_that_do_not_come(tmp_path: Path) -> None:
     async with site(tmp_path, websocket_connection_params_seconds="0.1") as here, here.client("?connectionParams=1") as client:
         assert outcome(await client.read()) == "TIMEOUT"
