@@ -18,6 +18,7 @@ from server.trpc import responses
 PING = b"event: ping\ndata: \n\n\n"
 RETURN = b"event: return\ndata: \n\n\n"
 _UNSENDABLE = re.compile(r"[\0\n\r]")  # what would end the field, or make the client ignore it (HTML, 9.2.6)
+_REMEMBERED = 16  # frames of a subscription
 
 
 def connected(reconnect_after_ms: int | None) -> bytes:
@@ -39,15 +40,16 @@ def sendable_id(event_id: str | None) -> str | None:
 class Frames:
     """The frames of one subscription's items, which are written once for all its subscribers.
 
-    They share a frame where they share the item: the newest one is remembered with its frame. That needs items that do not
-    change, which are those with an id, since they stand for one event, and frozen structs.
+    They share a frame where they share the item: the newest few are remembered with their frames, since a subscriber takes
+    several at once when several things happen at once. That needs items that do not change, which are those with an id, since
+    they stand for one event, and frozen structs.
     """
 
     def __init__(self, procedure: Procedure, encode: Callable[[Any], bytes]) -> None:
         self._encode = encode
-        self._shared = procedure.tracked or _is_frozen(procedure.output_type)
-        self._item: object = self  # nobody yields this
-        self._frame = b""
+        self._shares_untracked = _is_frozen(procedure.output_type)
+        # By the identity of the item, which is kept alive here: no other item has it meanwhile.
+        self._frames: dict[int, tuple[object, bytes]] = {}
 
     def of(self, item: Any, last_id: str | None) -> tuple[bytes, str | None]:
         """The frames of an item for a client that has seen `last_id`, and the id that it has seen then.
@@ -55,16 +57,24 @@ class Frames:
         Raises ValueError for an id that cannot be sent, and what the encoder raises.
         """
         if isinstance(item, Tracked):
-            if item is not self._item:
-                self._frame = self._tracked(item)
-                self._item = item
-            return self._frame, item.id
-        if item is not self._item or not self._shared:
-            self._frame = b"data: " + self._encode(item) + b"\n\n\n"
-            self._item = item
+            return self._shared(item, self._tracked), item.id
+        frame = self._shared(item, self._untracked) if self._shares_untracked else self._untracked(item)
         if last_id is None:
-            return self._frame, None
-        return b"%bid: \n\n\nevent: restore-id\ndata: \nid: %b\n\n\n" % (self._frame[:-2], last_id.encode()), last_id
+            return frame, None
+        return b"%bid: \n\n\nevent: restore-id\ndata: \nid: %b\n\n\n" % (frame[:-2], last_id.encode()), last_id
+
+    def _shared(self, item: Any, write: Callable[[Any], bytes]) -> bytes:
+        known = self._frames.get(id(item))
+        if known is not None:
+            return known[1]
+        frame = write(item)
+        if len(self._frames) >= _REMEMBERED:
+            del self._frames[next(iter(self._frames))]
+        self._frames[id(item)] = (item, frame)
+        return frame
+
+    def _untracked(self, item: Any) -> bytes:
+        return b"data: " + self._encode(item) + b"\n\n\n"
 
     def _tracked(self, item: Tracked[Any]) -> bytes:
         if not item.id or _UNSENDABLE.search(item.id):

@@ -1,5 +1,7 @@
 """Frames of server-sent events: the pure core, to the byte."""
 
+import gc
+import weakref
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -97,17 +99,33 @@ def test_an_id_that_cannot_be_sent(id: str) -> None:
         frame("tracked", Tracked(id, {}))
 
 
-def test_subscribers_share_the_frame_of_an_event() -> None:
-    first: Any
-    second: Any
-    for path, first, second in (
-        ("tracked", Tracked("1", {}), Tracked("2", {})),
-        ("events", Event("a"), Event("b")),
-    ):
+def test_subscribers_share_the_frames_of_events() -> None:
+    kinds: dict[str, list[Any]] = {
+        "tracked": [Tracked(str(number), {"n": number}) for number in range(3)],
+        "events": [Event(str(number)) for number in range(3)],
+    }
+    for path, items in kinds.items():
         shared, encode = frames(path)
-        seen = [shared.of(item, None)[0] for item in (first, first, first, second, second, first)]
-        assert encode.calls == 3
-        assert seen[0] == seen[1] == seen[2] == seen[5] != seen[3] == seen[4]
+        first, *others = [[shared.of(item, None)[0] for item in items] for _ in range(5)]
+        assert encode.calls == len(set(first)) == 3
+        assert others == [first] * 4
+
+
+class Data(dict[str, int]):
+    """A dict that can be watched."""
+
+
+def test_few_frames_are_remembered() -> None:
+    shared, encode = frames("tracked")
+    items: list[weakref.ref[Data]] = []
+    for number in range(1000):
+        data = Data(n=number)
+        items.append(weakref.ref(data))
+        assert shared.of(Tracked("1", data), None)[0] == b'data: {"json":{"n":%d}}\nid: 1\n\n\n' % number
+    data = Data()
+    gc.collect()
+    assert encode.calls == 1000
+    assert [item() is not None for item in items] == [False] * 984 + [True] * 16
 
 
 def test_items_that_may_change_are_written_each_time() -> None:
