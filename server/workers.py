@@ -44,13 +44,14 @@ class Workers:
             self._parked.set_result(None)
             self._parked = None
 
-    async def aclose(self) -> None:
-        """Cancel what runs, and wait until it has ended; nothing is run afterwards."""
+    async def aclose(self, timeout_s: float) -> None:
+        """Cancel what runs, and wait so long until it has ended; nothing is run afterwards."""
         self._closed = True
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            await asyncio.wait(tasks, timeout=timeout_s)
         for call in self._calls:
             call.close()
         self._calls.clear()

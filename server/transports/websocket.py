@@ -24,7 +24,7 @@ from server.trpc import websocket as wire
 from server.trpc.requests import parse_query
 from server.workers import Workers
 
-# How long subscriptions may take to clean up when the process ends.
+# How long calls, and then subscriptions, may take to clean up when the process ends.
 CLEANUP_S = 5.0
 
 
@@ -100,11 +100,11 @@ class WebSocketEndpoint:
             connection.shutdown()
 
     async def aclose(self) -> None:
-        """Cut off who is left, and wait a moment until the subscriptions have cleaned up."""
+        """Cut off who is left, and wait a moment until all has cleaned up."""
         self._is_stopping = True
         for connection in list(self._connections):
             connection.abort()
-        await self._workers.aclose()
+        await self._workers.aclose(CLEANUP_S)
         await asyncio.sleep(0)  # the aborted connections are told
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLEANUP_S)

@@ -49,7 +49,7 @@ async def test_calls_that_do_not_wait_share_a_task() -> None:
         await turns()
     assert world.notes == list(range(30))
     assert len(world.tasks) == 1
-    await workers.aclose()
+    await workers.aclose(5)
 
 
 async def test_a_call_that_waits_holds_up_no_other() -> None:
@@ -67,7 +67,7 @@ async def test_a_call_that_waits_holds_up_no_other() -> None:
     await turns()
     assert world.notes[-1] == "again"
     assert len(asyncio.all_tasks()) == others + 1  # of all that waited one task is left
-    await workers.aclose()
+    await workers.aclose(5)
 
 
 async def test_what_comes_together_is_told_once() -> None:
@@ -84,7 +84,7 @@ async def test_what_comes_together_is_told_once() -> None:
     world.gate.set()
     await turns()
     assert world.notes[6:8] == ["waited", "pause"]
-    await workers.aclose()
+    await workers.aclose(5)
 
 
 async def test_a_call_may_begin_another() -> None:
@@ -97,7 +97,7 @@ async def test_a_call_may_begin_another() -> None:
     workers.run(begin())
     await turns()
     assert world.notes == ["outer", "inner"]
-    await workers.aclose()
+    await workers.aclose(5)
 
 
 async def test_each_call_has_a_context_of_its_own() -> None:
@@ -114,7 +114,7 @@ async def test_each_call_has_a_context_of_its_own() -> None:
         workers.run(change(number, pause=number % 2 == 0))
     await turns()
     assert sorted(world.notes) == [(0, number) for number in range(1, 5)]  # type: ignore[type-var]
-    await workers.aclose()
+    await workers.aclose(5)
 
 
 async def test_a_call_that_raises_does_not_stop_the_others() -> None:
@@ -134,7 +134,7 @@ async def test_a_call_that_raises_does_not_stop_the_others() -> None:
         workers.run(world.note("again"))
         await turns()
     assert world.notes == [False, "again", True, "again"]
-    await workers.aclose()
+    await workers.aclose(5)
     assert [type(error) for error in told] == [ValueError, ValueError]
 
 
@@ -154,7 +154,7 @@ async def test_closing_cancels_what_waits_and_runs_nothing_more() -> None:
     workers.run(wait())
     await turns()
     workers.run(world.note("not begun"))
-    await workers.aclose()
+    await workers.aclose(5)
     workers.run(world.note("too late"))
     await turns()
     assert cancelled == [True, True]
