@@ -1,5 +1,6 @@
 """The plain HTTP handlers, one module an API, and what they share: forms in, files out, errors in JSON."""
 
+from rest.addresses import Network, parse_networks
 from rest.attachments import Authenticate, DownloadHandler, UploadHandler, attachment_routes
 from rest.documented import FILE_PARAMETERS, FORM, OPENAPI_PATH, OPERATIONS, UPLOAD_ERRORS
 from rest.documents import document_route
@@ -7,9 +8,12 @@ from rest.exchanges import BODY_SOCKET, WHOLE_ANSWER, BodySocket, Exchange, NotF
 from rest.headers import pick
 from rest.health import health_routes
 from rest.intake import CONVERSATION_HEADER, FILENAME_HEADER, INTAKE_HEADERS, TICKET_HEADER, receive_file, receive_form
+from rest.media import media_routes, render_media
 from rest.multipart import MultipartReader, boundary_of
 from rest.operations import Answer, Content, Operation, Parameter, Refused, RestError
+from rest.rates import MEMORY, REDIS_SCHEMES, Rate, RateLimits, parse_rate
 from rest.replies import INTERNAL_ERROR, ErrorAnswer, Reply, error_reply, json_reply, method_not_allowed
+from rest.widget import WidgetRules, widget_routes
 
 __all__ = [
     "BODY_SOCKET",
@@ -19,8 +23,10 @@ __all__ = [
     "FORM",
     "INTAKE_HEADERS",
     "INTERNAL_ERROR",
+    "MEMORY",
     "OPENAPI_PATH",
     "OPERATIONS",
+    "REDIS_SCHEMES",
     "TICKET_HEADER",
     "UPLOAD_ERRORS",
     "WHOLE_ANSWER",
@@ -32,13 +38,17 @@ __all__ = [
     "ErrorAnswer",
     "Exchange",
     "MultipartReader",
+    "Network",
     "NotFound",
     "Operation",
     "Parameter",
+    "Rate",
+    "RateLimits",
     "Refused",
     "Reply",
     "RestError",
     "UploadHandler",
+    "WidgetRules",
     "answer",
     "attachment_routes",
     "boundary_of",
@@ -46,9 +56,14 @@ __all__ = [
     "error_reply",
     "health_routes",
     "json_reply",
+    "media_routes",
     "method_not_allowed",
     "not_found",
+    "parse_networks",
+    "parse_rate",
     "pick",
     "receive_file",
     "receive_form",
+    "render_media",
+    "widget_routes",
 ]

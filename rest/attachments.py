@@ -6,7 +6,7 @@ import msgspec
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from rest.delivery import DELIVERY_HEADERS, deliver, plan
+from rest.delivery import DELIVERY_HEADERS, serve
 from rest.digests import digest_field
 from rest.exchanges import Exchange, answer
 from rest.intake import FORM_HEADERS, receive_form
@@ -88,11 +88,7 @@ class DownloadHandler:
             if not signed and prefers_json(request.get(b"accept")):
                 await exchange.reply(self._link(download.record))
                 return
-            planned = plan(method, request, download.record, attachment=b"download=1" in scope["query_string"].split(b"&"))
-            if isinstance(planned, Reply):
-                await exchange.reply(planned)
-            else:
-                await deliver(exchange, download, planned, self._send_timeout_s)
+            await serve(exchange, download, self._send_timeout_s)
 
     async def _open(self, scope: Scope) -> Download:
         return await self._attachments.download(await self._authenticate(scope), scope["path_params"]["id"])

@@ -16,7 +16,7 @@ from rest.digests import digest_field
 from rest.disposition import content_disposition
 from rest.exchanges import Exchange
 from rest.ranges import Range, RangeNotSatisfiable, parse_range
-from rest.replies import Headers, Reply, error_reply, range_not_satisfiable
+from rest.replies import Headers, RangeRefused
 from schemas import Code, Record, ServiceError
 from storage import Download
 
@@ -47,25 +47,25 @@ class Plan(msgspec.Struct, frozen=True):
     stop: int = 0
 
 
-def plan(method: str, request: Mapping[bytes, bytes], record: Record, *, attachment: bool) -> Plan | Reply:
-    """What a GET or HEAD of the file gets: 200, 206, 304 as a Plan, 412 and 416 as a Reply. Source: RFC 9110, 13-15."""
+def plan(method: str, request: Mapping[bytes, bytes], record: Record, *, attachment: bool) -> Plan:
+    """What a GET or HEAD of the file gets: 200, 206 or 304. Source: RFC 9110, 13-15.
+
+    Raises PRECONDITION_FAILED and RangeRefused.
+    """
     etag = b'"%b"' % record.sha256.hex().encode()
     modified = http_date(record.created_at)
     match evaluate(request, etag, modified):
         case Outcome.NOT_MODIFIED:
             return Plan(304, [(b"etag", etag), (b"last-modified", modified), *_CACHING])
         case Outcome.FAILED:
-            return error_reply(
-                ServiceError(
-                    Code.PRECONDITION_FAILED, f"the file is not the one that was asked for; its ETag is {etag.decode()}"
-                )
-            )
+            message = f"the file is not the one that was asked for; its ETag is {etag.decode()}"
+            raise ServiceError(Code.PRECONDITION_FAILED, message)
     part = None
     if method == "GET" and b"range" in request and range_applies(request, etag, modified):
         try:
             part = parse_range(request[b"range"], record.size)
         except RangeNotSatisfiable:
-            return range_not_satisfiable(record.size)
+            raise RangeRefused(record.size) from None
     headers = [
         (b"content-type", record.content_type.encode()),  # text without a charset: nobody knows it, and it is saved, not shown
         (b"content-disposition", content_disposition(record.filename, record.content_type, attachment=attachment)),
@@ -89,6 +89,13 @@ def _extent(record: Record, part: Range | None) -> Headers:
         (b"content-range", b"bytes %d-%d/%d" % (part.start, part.stop - 1, record.size)),
         (b"repr-digest", digest),
     ]
+
+
+async def serve(exchange: Exchange, download: Download, send_timeout_s: float) -> None:
+    """Answer a GET or HEAD with the file; `?download=1` saves what a browser would show. Raises as `plan`."""
+    saved = b"download=1" in exchange.scope["query_string"].split(b"&")
+    planned = plan(exchange.scope["method"], exchange.headers, download.record, attachment=saved)
+    await deliver(exchange, download, planned, send_timeout_s)
 
 
 async def deliver(exchange: Exchange, download: Download, plan: Plan, send_timeout_s: float) -> None:

@@ -3,35 +3,21 @@
 from typing import Any
 
 from rest.attachments import DOWNLOAD_HEADERS, UPLOAD_PATH, Link, Uploaded
+from rest.documented_media import MEDIA_OPERATIONS
 from rest.documents import DOCUMENT_HEADERS
 from rest.health import HEALTH_PATH, READINESS_PATH, Health
 from rest.intake import CONVERSATION_HEADER, FILENAME_HEADER, TICKET_HEADER
-from rest.operations import Answer, Content, Member, Operation, Parameter, head_of
+from rest.operations import Answer, Content, Member, Operation, Parameter, head_of, header_parameters
 from schemas import Code, Id, Reason
 from storage import DOWNLOAD_PATH
 
 OPENAPI_PATH = "/openapi.json"
 
-_HEADER_DOCS = {
-    "accept": "`application/json` before `*/*` asks for the link of the file instead of its bytes.",
-    "content-digest": "SHA-256 of the file, or of the whole body (RFC 9530): bytes that do not match are refused.",
-    "if-match": "Answer 412 unless the file has one of these tags.",
-    "if-modified-since": "Answer 304 unless the file is newer.",
-    "if-none-match": "Answer 304 if the tag is one of these.",
-    "if-range": "Heed `Range` only if the file has this tag or date.",
-    "if-unmodified-since": "Answer 412 if the file is newer.",
-    "range": "One range of bytes, such as `bytes=0-99`.",
-    "repr-digest": "SHA-256 of the file (RFC 9530): bytes that do not match are refused.",
-}
 _DIGESTS = ("content-digest", "repr-digest")
 
 
-def _headers(*names: str) -> tuple[Parameter, ...]:
-    return tuple(Parameter(name=name, place="header", doc=_HEADER_DOCS[name]) for name in sorted(names))
-
-
 # What comes with a file, in a form or as the body itself: here and for the procedures that take one.
-DIGEST_PARAMETERS = _headers(*_DIGESTS)
+DIGEST_PARAMETERS = header_parameters(*_DIGESTS)
 FILE_PARAMETERS = (
     Parameter(name=FILENAME_HEADER, place="header", doc="The name of a file that is the body: UTF-8, percent-encoded."),
     Parameter(name=CONVERSATION_HEADER, place="header", doc="Conversation of a file that is the body.", type=Id),
@@ -79,7 +65,7 @@ _DOWNLOAD = Operation(
         Parameter(name="download", place="query", doc="`1`: save what a browser would show."),
         Parameter(name="exp", place="query", doc="Of a signed link: when it expires, in Unix seconds."),
         Parameter(name="kid", place="query", doc="Of a signed link: the key that signed it."),
-        *_headers(*(name.decode() for name in DOWNLOAD_HEADERS)),
+        *header_parameters(*(name.decode() for name in DOWNLOAD_HEADERS)),
     ),
     answers={
         200: Answer(
@@ -126,7 +112,7 @@ _OPENAPI = Operation(
     method="GET",
     path=OPENAPI_PATH,
     doc="This document.",
-    parameters=_headers(*(name.decode() for name in DOCUMENT_HEADERS)),
+    parameters=header_parameters(*(name.decode() for name in DOCUMENT_HEADERS)),
     answers={
         200: Answer(doc="It.", content={"application/json": Content(type=dict[str, Any])}, headers=("etag",)),
         304: Answer(doc="The client has it already.", headers=("etag",)),
@@ -139,6 +125,7 @@ OPERATIONS = (
     head_of(
         _DOWNLOAD, (200, 304), (*(Code.UNAUTHORIZED, Code.FORBIDDEN, Code.NOT_FOUND, Code.PRECONDITION_FAILED), *_FAILURES)
     ),
+    *MEDIA_OPERATIONS,
     *(_HEALTH, head_of(_HEALTH, (200,), (Code.INTERNAL_SERVER_ERROR,))),
     *(_READINESS, head_of(_READINESS, (200,), _FAILURES)),
     *(_OPENAPI, head_of(_OPENAPI, (200, 304), (Code.INTERNAL_SERVER_ERROR,))),

@@ -8,7 +8,8 @@ import msgspec
 from rest.replies import ErrorAnswer
 from schemas import Code, Reason
 
-Credential = Literal["session", "key", "token"]  # a cookie, an API key as Bearer, an API key as Token
+# A cookie; an API key as Bearer; one as Token; a widget's session as Bearer.
+Credential = Literal["session", "key", "token", "widget"]
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -20,6 +21,19 @@ class Refused(msgspec.Struct, frozen=True):
 
 
 RestError = Code | Reason | Literal["RANGE_NOT_SATISFIABLE"] | Refused  # the third is HTTP's alone
+
+
+_HEADER_DOCS = {
+    "accept": "`application/json` before `*/*` asks for the link of the file instead of its bytes.",
+    "content-digest": "SHA-256 of the file, or of the whole body (RFC 9530): bytes that do not match are refused.",
+    "if-match": "Answer 412 unless the file has one of these tags.",
+    "if-modified-since": "Answer 304 unless the file is newer.",
+    "if-none-match": "Answer 304 if the tag is one of these.",
+    "if-range": "Heed `Range` only if the file has this tag or date.",
+    "if-unmodified-since": "Answer 412 if the file is newer.",
+    "range": "One range of bytes, such as `bytes=0-99`.",
+    "repr-digest": "SHA-256 of the file (RFC 9530): bytes that do not match are refused.",
+}
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,3 +101,8 @@ def head_of(operation: Operation, answers: tuple[int, ...], errors: tuple[RestEr
         answers={status: operation.answers[status] for status in answers},
         errors=errors,
     )
+
+
+def header_parameters(*names: str) -> tuple[Parameter, ...]:
+    """Those headers of a request, by name."""
+    return tuple(Parameter(name=name, place="header", doc=_HEADER_DOCS[name]) for name in sorted(names))

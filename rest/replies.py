@@ -14,6 +14,7 @@ from schemas import Code, RateLimited, ServiceError
 
 Headers = list[tuple[bytes, bytes]]
 
+RANGE_STATUS = 416
 RETRY_AFTER_S = 5  # a full disk or a database that does not answer; clients that obey come back when it may be over
 
 # Every JSON answer is of one caller and of now; and it is JSON, whatever a browser makes of what it holds.
@@ -56,12 +57,22 @@ def json_reply(status: int, value: object, headers: Headers | None = None) -> Re
     return Reply(status, JSON_HEADERS + headers if headers else JSON_HEADERS, _encoder.encode(value))
 
 
+class RangeRefused(ServiceError):  # noqa: N818 (it says what happened; that it is an error its base says)
+    """416, which tRPC has no code for; the client learns the size of the file (RFC 9110, 15.5.17)."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(Code.BAD_REQUEST, f"the range lies outside the file of {size_bytes} bytes")
+        self.size_bytes = size_bytes
+
+
 # The answer that tells the client of an error, in the shape of an API.
 Render = Callable[[ServiceError], Reply]
 
 
 def error_reply(error: ServiceError) -> Reply:
     """The answer that tells the client of an error."""
+    if isinstance(error, RangeRefused):
+        return _refusal(RANGE_STATUS, "RANGE_NOT_SATISFIABLE", error.message, error_headers(error))
     return _refusal(error.code.http_status, error.reason or error.code.name, error.message, error_headers(error))
 
 
@@ -69,6 +80,8 @@ def error_headers(error: ServiceError) -> Headers:
     """The headers that HTTP wants with an error, whatever the shape of its body."""
     if isinstance(error, RateLimited):
         return [(b"retry-after", b"%d" % error.retry_after_s)]
+    if isinstance(error, RangeRefused):
+        return [(b"content-range", b"bytes */%d" % error.size_bytes)]
     return _CODE_HEADERS.get(error.code, [])
 
 
@@ -82,12 +95,6 @@ def method_not_allowed(method: str, allow: bytes, render: Render = error_reply) 
 def internal_error() -> ServiceError:
     """What a client learns of a bug or an outage: nothing; the log has the rest."""
     return ServiceError(Code.INTERNAL_SERVER_ERROR, "Internal server error")
-
-
-def range_not_satisfiable(size_bytes: int) -> Reply:
-    """416, which tRPC has no code for; the client learns the size (RFC 9110, 15.5.17)."""
-    message = f"the range lies outside the file of {size_bytes} bytes"
-    return _refusal(416, "RANGE_NOT_SATISFIABLE", message, [(b"content-range", b"bytes */%d" % size_bytes)])
 
 
 def _refusal(status: int, code: str, message: str, headers: Headers) -> Reply:

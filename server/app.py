@@ -18,18 +18,14 @@ from procedures import app_router
 from rest import (
     CONVERSATION_HEADER,
     FILENAME_HEADER,
-    OPENAPI_PATH,
     TICKET_HEADER,
     WHOLE_ANSWER,
-    attachment_routes,
-    document_route,
-    health_routes,
-    not_found,
 )
 from schemas import ServiceError
 from server import openapi
 from server.credentials import Authenticator
 from server.log import RequestLog
+from server.routes import rest_routes, unknown_path
 from server.setting_rules import signing_keys
 from server.settings import Settings
 from server.state import BEGIN_SHUTDOWN, UPGRADES
@@ -49,7 +45,6 @@ from storage import MEBIBYTE, Options, Store, api_a, open_store
 TRPC_PREFIX = "/api/trpc/"
 DAY_S = 86_400.0
 CLIENT_CLOSED = 499  # in the log: the client went away before anything was answered (nginx's status for it)
-READY_TIMEOUT_S = 5.0  # seconds that /readyz waits for the database and the storage
 # What pages of allowed origins may send and read beside the safelisted headers (Fetch standard).
 CORS_REQUEST_HEADERS = (
     *("content-type", "authorization", "content-digest", "repr-digest", "range", "if-none-match", "if-range", "trpc-accept"),
@@ -229,18 +224,9 @@ class App:
             Streams(lines, subscriptions),
             self._log,
         )
-        routes = [
-            *attachment_routes(
-                store.attachments,
-                authenticator.required,
-                base_url=settings.server.base_url,
-                idle_timeout_s=settings.upload.idle_timeout_seconds,
-            ),
-            *health_routes(store.check, READY_TIMEOUT_S),
-            document_route(OPENAPI_PATH, self._openapi()),
-        ]
+        routes = rest_routes(settings, store, authenticator, self._openapi())
         self._fixed = {route.path: route.app for route in routes if not route.param_convertors}
-        self._rest = Router(routes, redirect_slashes=False, default=not_found)
+        self._rest = Router(routes, redirect_slashes=False, default=unknown_path())
 
     def _openapi(self) -> bytes:
         return openapi.render(openapi.describe(self._settings, self._procedures, TRPC_PREFIX, version("attachd")))

@@ -12,6 +12,7 @@ from server.log import configure_logging
 from server.migration import ensure_schema
 from server.openapi_commands import openapi
 from server.settings import Settings, SettingsError
+from server.signing_commands import signing
 from server.type_commands import types
 from storage import Store, SweepReport
 
@@ -30,6 +31,7 @@ def main() -> None:
 
 main.add_command(session)
 main.add_command(key)
+main.add_command(signing)
 main.add_command(types)
 main.add_command(openapi)
 
@@ -78,22 +80,25 @@ def migrate(config: Path | None) -> None:
 def sweep(config: Path | None, *, dry_run: bool) -> None:
     """Remove bytes that nothing refers to any more.
 
-    These are the bytes of uploads that never finished, older than sweep.grace_seconds, and of attachments deleted
-    longer ago than sweep.retention_days. It may run beside a server; run it daily. Attachments whose bytes are
-    missing are listed on standard error, and the exit code is then 1.
+    These are the bytes of uploads that never finished, older than sweep.grace_seconds, of attachments deleted longer
+    ago than sweep.retention_days, and media older than sweep.unlinked_days that belong to no conversation. It may run
+    beside a server; run it daily. Attachments whose bytes are missing are listed on standard error, and the exit code is
+    then 1.
     """
 
     async def run(store: Store, settings: Settings) -> SweepReport:
         grace_s, retention_s = settings.sweep.grace_seconds, settings.sweep.retention_days * _DAY_S
-        return await store.sweep(grace_s=grace_s, retention_s=retention_s, dry_run=dry_run)
+        unlinked_s = settings.sweep.unlinked_days * _DAY_S
+        return await store.sweep(grace_s=grace_s, retention_s=retention_s, unlinked_s=unlinked_s, dry_run=dry_run)
 
     report = with_store(config, run)
     verb = "would remove" if dry_run else "removed"
-    for kind, paths in (("unfinished", report.orphans), ("deleted", report.expired)):
+    for kind, paths in (("unfinished", report.orphans), ("deleted", report.expired), ("unlinked", report.unlinked)):
         for path in paths:
             click.echo(f"{verb} {kind} {path}")
     click.echo(f"{verb} {len(report.orphans)} unfinished ({report.orphan_bytes} bytes)")
     click.echo(f"{verb} {len(report.expired)} deleted ({report.expired_bytes} bytes)")
+    click.echo(f"{verb} {len(report.unlinked)} unlinked ({report.unlinked_bytes} bytes)")
     for attachment in report.missing:
         click.echo(f"attachment {attachment} has lost its bytes", err=True)
     if report.missing:

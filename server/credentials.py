@@ -1,6 +1,6 @@
 """From the headers of a request to the principal who asks: session cookie, or `Authorization: Bearer` with an API key.
 
-APIs C and D take an API key only, D as `Authorization: Token`.
+APIs C and D take an API key only, D as `Authorization: Token`. A widget of API B sends its session as `Authorization: Bearer`.
 
 A browser sends cookies with requests that other sites made it send, so an unsafe request that a cookie authenticates must
 come from this origin or an allowed one (Fetch Metadata, then `Origin`, as Go's net/http.CrossOriginProtection decides). A
@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from procedures.middleware import AUTHENTICATION_REQUIRED
 from schemas import Code, Principal, ServiceError
-from storage import Credentials
+from storage import Credentials, is_widget_token
 
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 _BEARER = b"bearer "
@@ -44,7 +44,7 @@ class Authenticator:
         if authorization is None and connection_params is not None and "authorization" in connection_params:
             authorization = connection_params["authorization"].encode("latin-1", "replace")
         if authorization is not None and authorization[:7].lower() == _BEARER:
-            return await self._key(authorization[7:])
+            return await self._bearer(authorization[7:])
         cookies = headers.get(b"cookie")
         if cookies is None:
             return None
@@ -88,6 +88,20 @@ class Authenticator:
             name = scheme.decode().strip().title()
             raise ServiceError(Code.UNAUTHORIZED, f"authentication required: send an API key as `Authorization: {name} …`")
         return principal
+
+    async def widget(self, scope: Scope) -> Principal:
+        """Whose widget session the request bears as `Authorization: Bearer`, which alone counts. Raises UNAUTHORIZED."""
+        authorization = dict(scope["headers"]).get(b"authorization", b"")
+        principal = await self._bearer(authorization[7:]) if authorization[:7].lower() == _BEARER else None
+        if principal is None or principal.kind != "widget":
+            message = "authentication required: send the token of a widget session as `Authorization: Bearer …`"
+            raise ServiceError(Code.UNAUTHORIZED, message)
+        return principal
+
+    async def _bearer(self, token: bytes) -> Principal | None:
+        """Who has that API key or that session of a widget, which no cookie ever holds: pages of other sites embed widgets."""
+        text = token.strip().decode("latin-1")
+        return await (self._credentials.widget_principal if is_widget_token(text) else self._credentials.key_principal)(text)
 
     async def _key(self, token: bytes) -> Principal | None:
         return await self._credentials.key_principal(token.strip().decode("latin-1"))

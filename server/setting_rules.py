@@ -3,12 +3,14 @@
 An error never repeats a value that may hold a password.
 """
 
+import importlib.util
 import re
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import msgspec
 
+from rest import MEMORY, REDIS_SCHEMES, Network, Rate, parse_networks, parse_rate
 from server.setting_types import Settings, SettingsError
 from storage import SigningKey, parse_key
 
@@ -37,6 +39,10 @@ def checked(settings: Settings) -> Settings:
             f"({stream.reconnect_after_inactivity_seconds:g}), so that clients would connect again and again; lower the first"
         )
     signing_keys(settings.signing.keys)
+    for name, rate in (("rate_limit", settings.widget.rate_limit), ("address_rate_limit", settings.widget.address_rate_limit)):
+        rate_of(f"widget.{name}", rate)
+    trusted_proxies(server.trusted_proxies)
+    _check_rates(settings.rates.storage_url)
     if not server.base_url and server.host in _WILDCARD_HOSTS:
         raise SettingsError(
             f"server.base_url is needed when server.host is {server.host!r}; write the origin that clients use, "
@@ -60,6 +66,34 @@ def signing_keys(texts: Sequence[str]) -> tuple[SigningKey, ...]:
             raise SettingsError(f"signing.keys has two keys with the id {key.kid}; give each its own")
         keys[key.kid] = key
     return tuple(keys.values())
+
+
+def rate_of(name: str, text: str) -> Rate:
+    """The rate of the setting of that name. Raises SettingsError."""
+    try:
+        return parse_rate(text)
+    except ValueError:
+        raise SettingsError(
+            f'{name} must be a number and a time, such as "10/minute" or "100 per 2 hours", not {text!r}'
+        ) from None
+
+
+def trusted_proxies(texts: Sequence[str]) -> tuple[Network, ...]:
+    """The networks of `server.trusted_proxies`. Raises SettingsError."""
+    try:
+        return parse_networks(texts)
+    except ValueError as error:
+        raise SettingsError(f'server.trusted_proxies: {error}; write such as "10.0.0.0/8" or "127.0.0.1"') from None
+
+
+def _check_rates(url: str) -> None:
+    scheme = url.partition("://")[0]
+    if url != MEMORY and scheme not in REDIS_SCHEMES:
+        raise SettingsError(
+            f'rates.storage_url must be "{MEMORY}" or begin with {", ".join(f"{one}://" for one in REDIS_SCHEMES)}'
+        )
+    if url != MEMORY and importlib.util.find_spec("redis") is None:
+        raise SettingsError("rates.storage_url: the package redis is missing; install attachd[redis]")
 
 
 def _check_database_url(url: str) -> None:

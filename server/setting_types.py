@@ -28,6 +28,10 @@ class ServerSettings(msgspec.Struct, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(description="Origins of other sites whose pages may call this server with the user's cookie (CORS)."),
     ] = ()
+    trusted_proxies: Annotated[
+        tuple[str, ...],
+        Meta(description="Addresses or networks of proxies whose `X-Forwarded-For` is believed; it is not read without any."),
+    ] = ()
     request_log: Annotated[bool, Meta(description="Write one JSON line a request to standard error.")] = True
     shutdown_grace_seconds: Annotated[
         int, Meta(ge=0, le=3600, description="Seconds that requests in flight get to finish after SIGTERM.")
@@ -151,6 +155,9 @@ class SweepSettings(msgspec.Struct, frozen=True, kw_only=True):
     retention_days: Annotated[
         float, Meta(ge=0, le=36_500, description="Days for which the bytes of a deleted attachment are kept.")
     ] = 30.0
+    unlinked_days: Annotated[
+        float, Meta(ge=0, le=36_500, description="Days after which media that belong to no conversation are removed.")
+    ] = 7.0
 
 
 class SigningSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -169,6 +176,30 @@ class SigningSettings(msgspec.Struct, frozen=True, kw_only=True):
     url_window_seconds: Annotated[
         int, Meta(ge=1, le=86_400, description="Seconds within which a link stays the same; it holds for up to so much longer.")
     ] = 3_600
+
+
+class WidgetSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[widget]`: visitors who upload into one conversation."""
+
+    session_seconds: Annotated[float, Meta(gt=0, le=31_536_000, description="Seconds for which a widget's session lasts.")] = (
+        86_400.0
+    )
+    rate_limit: Annotated[str, Meta(description="Uploads of a widget's session.")] = "10/minute"
+    address_rate_limit: Annotated[
+        str, Meta(description="Uploads of widgets from an address, or an IPv6 network of 64 bits.")
+    ] = "60/minute"
+
+
+class RateSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """`[rates]`: where requests are counted."""
+
+    storage_url: Annotated[
+        str,
+        Meta(
+            description="`memory://`: in each worker by itself; or the URL of a Redis that all share, with the extra `redis`.",
+            extra={"secret": True},
+        ),
+    ] = "memory://"
 
 
 class EventSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,6 +222,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sweep: SweepSettings = SweepSettings()
     events: EventSettings = EventSettings()
     signing: SigningSettings = SigningSettings()
+    widget: WidgetSettings = WidgetSettings()
+    rates: RateSettings = RateSettings()
 
 
 class SettingKey(msgspec.Struct, frozen=True, kw_only=True):

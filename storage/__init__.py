@@ -3,11 +3,12 @@
 from storage.attachments import Attachments, Download
 from storage.catalog import KeyInfo, migrate, schema_is_current
 from storage.clock import timestamp
-from storage.credentials import Credentials
+from storage.credentials import Credentials, is_widget_token
 from storage.ids import fresh_id
-from storage.links import DOWNLOAD_PATH
+from storage.keys import SigningKeyInfo
+from storage.links import DOWNLOAD_PATH, MEDIA_PATH
 from storage.options import Options
-from storage.policies import API_A, MEBIBYTE, FileType, Policy, api_a, api_b, api_c, api_d
+from storage.policies import API_A, MEBIBYTE, FileType, Policy, api_a, api_b, api_b_widget, api_c, api_d
 from storage.signing import SigningKey, is_signed, parse_key
 from storage.store import Store, open_store
 from storage.sweep import SweepReport
@@ -17,6 +18,7 @@ __all__ = [
     "API_A",
     "DOWNLOAD_PATH",
     "MEBIBYTE",
+    "MEDIA_PATH",
     "Attachments",
     "BeginUpload",
     "Credentials",
@@ -27,15 +29,18 @@ __all__ = [
     "Options",
     "Policy",
     "SigningKey",
+    "SigningKeyInfo",
     "Store",
     "SweepReport",
     "Upload",
     "api_a",
     "api_b",
+    "api_b_widget",
     "api_c",
     "api_d",
     "fresh_id",
     "is_signed",
+    "is_widget_token",
     "migrate",
     "open_store",
     "parse_key",

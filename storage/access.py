@@ -1,6 +1,7 @@
 """Who may do what: the only place that decides it, for every API and every procedure (DESIGN, 4).
 
-Another organization's attachment does not exist for the caller: NOT_FOUND, so that ids cannot be probed.
+Another organization's attachment does not exist for the caller: NOT_FOUND, so that ids cannot be probed. For a widget, what is
+not of its conversation does not exist either.
 """
 
 from typing import TypeVar
@@ -19,9 +20,39 @@ def visible(principal: Principal, record: Kept | None, id: str) -> Kept:
     """The record, if the caller's organization owns it; a deleted one only for admins. Raises NOT_FOUND."""
     if record is None or record.organization_id != principal.organization_id:
         raise not_found(id)
+    if not sees_conversation(principal, record.conversation_id):
+        raise not_found(id)
     if record.deleted_at and principal.role != "admin":
         raise not_found(id)
     return record
+
+
+def sees_conversation(principal: Principal, conversation_id: str | None) -> bool:
+    """Whether the caller sees what is in that conversation of its organization, or in none: all but widgets do."""
+    return principal.kind != "widget" or (conversation_id is not None and conversation_id == principal.conversation_id)
+
+
+def check_staff(principal: Principal, what: str) -> None:
+    """Raises FORBIDDEN for a widget; `what` says what only others may do."""
+    if principal.kind == "widget":
+        raise ServiceError(Code.FORBIDDEN, f"a widget session may not {what}: send an agent's session or an API key")
+
+
+def uploader(principal: Principal, *, by_widgets: bool) -> Principal:
+    """The caller, if it may upload here. Widgets have a door of their own, which counts their requests. Raises FORBIDDEN."""
+    if not by_widgets:
+        check_staff(principal, "upload here")
+    return principal
+
+
+def upload_conversation(principal: Principal, conversation_id: str | None) -> str | None:
+    """The conversation that an upload of the caller belongs to, in lower case; a widget's is its own. Raises FORBIDDEN."""
+    wanted = None if conversation_id is None else conversation_id.lower()
+    if principal.kind == "widget":
+        wanted = principal.conversation_id if wanted is None else wanted
+        if not sees_conversation(principal, wanted):
+            raise ServiceError(Code.FORBIDDEN, "a widget session uploads to its own conversation only")
+    return wanted
 
 
 def present(principal: Principal, record: Record | None, id: str) -> Record:

@@ -31,10 +31,11 @@ from schemas import (
 )
 from storage import access
 from storage.blobs import Blobs
-from storage.catalog import AttachmentTable, EventTable, PageTable, SigningKeyTable, Sqlite
+from storage.catalog import AttachmentTable, EventTable, PageTable, Sqlite
 from storage.changes import Changes
 from storage.clock import timestamp
 from storage.filenames import check_filename, extension_of
+from storage.keys import Keys
 from storage.links import Links
 from storage.options import Options
 from storage.pages import read_page
@@ -72,18 +73,20 @@ class Attachments:
     `policy` is what API A lets in, its procedures and its form alike.
     """
 
-    def __init__(self, database: Sqlite, blobs: Blobs, policy: Policy, options: Options) -> None:
+    def __init__(self, database: Sqlite, blobs: Blobs, keys: Keys, policy: Policy, options: Options) -> None:
         self.policy = policy
         self._table = AttachmentTable(database)
         self._pages = PageTable(database, options.search_s)
         self._blobs = blobs
         self._changes = Changes(EventTable(database), database.on_commit, options.poll_s)
-        self._links = Links(SigningKeyTable(database), options)
+        self._links = Links(keys, options)
         self._retention_s = options.retention_s
         self._limits = upload_limits(policy, options.max_batch_size)
 
     async def list(self, principal: Principal, conversation_id: str) -> list[AttachmentItem]:
         """The attachments of a conversation, ordered by (created_at, id); none for an unknown or foreign conversation."""
+        if not access.sees_conversation(principal, conversation_id.lower()):
+            return []
         return await self._table.of_conversation(principal.organization_id, conversation_id.lower())
 
     async def get(self, principal: Principal, id: str) -> Attachment:
@@ -103,7 +106,13 @@ class Attachments:
         return Found(items=items, missing=missing)
 
     async def page(self, principal: Principal, asked: PageInput) -> Page:
-        """A page of a conversation or of the caller's organization. Raises BAD_REQUEST for a wrong cursor, TIMEOUT."""
+        """A page of a conversation or of the caller's organization.
+
+        Raises BAD_REQUEST for a wrong cursor, TIMEOUT, FORBIDDEN for what a widget asks of anything but its conversation.
+        """
+        conversation_id = None if asked.conversation_id is None else asked.conversation_id.lower()
+        if not access.sees_conversation(principal, conversation_id):
+            access.check_staff(principal, "see more than its own conversation, which conversationId must name")
         return await read_page(self._pages, principal, asked)
 
     async def limits(self) -> UploadLimits:
@@ -111,7 +120,8 @@ class Attachments:
         return self._limits
 
     async def usage(self, principal: Principal) -> Usage:
-        """What the caller's organization keeps."""
+        """What the caller's organization keeps. Raises FORBIDDEN for widgets."""
+        access.check_staff(principal, "see what the organization keeps")
         return await self._table.usage(principal.organization_id)
 
     def changes(
@@ -119,8 +129,10 @@ class Attachments:
     ) -> AsyncGenerator[Tracked[Change], None]:
         """The changes of a conversation of the caller's organization, without end; see `storage.changes`.
 
-        Raises BAD_REQUEST for an event id that is no number.
+        Raises BAD_REQUEST for an event id that is no number, FORBIDDEN for what a widget asks of another conversation.
         """
+        if not access.sees_conversation(principal, conversation_id.lower()):
+            access.check_staff(principal, "follow other conversations")
         if last_event_id is not None and not _EVENT_ID.fullmatch(last_event_id):
             raise ServiceError(Code.BAD_REQUEST, "lastEventId must be the id of a change that was received")
         last_id = None if last_event_id is None else int(last_event_id)
@@ -174,8 +186,9 @@ class Attachments:
         """Begin an upload of a file of that name; `declared_size` is what the client says of its length in bytes, if it does.
 
         Raises BAD_REQUEST for a bad name, UNSUPPORTED_MEDIA_TYPE / INVALID_ATTACHMENT_TYPE for an extension that the policy
-        does not allow, PAYLOAD_TOO_LARGE / ATTACHMENT_TOO_LARGE.
+        does not allow, PAYLOAD_TOO_LARGE / ATTACHMENT_TOO_LARGE, FORBIDDEN for a widget where it may not.
         """
+        access.uploader(principal, by_widgets=policy.by_widgets)
         filename = check_filename(policy.name(filename))
         type_ = policy.type_of(filename)
         if declared_size is not None and declared_size > type_.max_bytes:
@@ -193,6 +206,18 @@ class Attachments:
         Raises FORBIDDEN for a wrong signature, UNAUTHORIZED for an expired one, NOT_FOUND for a deleted file.
         """
         await self._links.verify(id.lower(), query)
+        return Download(access.followed(await self._table.find(id.lower()), id), self._blobs)
+
+    async def media_url(self, id: str, expiry_s: int | None = None) -> SignedUrl:
+        """The link `/uploads/{id}` to a file, which needs no credential for `expiry_s` seconds at least, or as is set.
+
+        For those who know already that it may be handed out: of a new upload to who sent it, in a mail to its readers.
+        """
+        return await self._links.media_url(id.lower(), expiry_s)
+
+    async def follow_media(self, id: str, query: bytes) -> Download:
+        """As `follow`, for the links of `media_url`."""
+        await self._links.verify_media(id.lower(), query)
         return Download(access.followed(await self._table.find(id.lower()), id), self._blobs)
 
     def close(self) -> None:

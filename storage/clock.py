@@ -1,6 +1,7 @@
 """Times as text: ISO 8601 UTC with exactly three decimals and `Z`, which sorts as it reads and needs no rendering."""
 
 import time
+from datetime import datetime
 
 
 def timestamp(seconds: float | None = None) -> str:
@@ -8,3 +9,8 @@ def timestamp(seconds: float | None = None) -> str:
     milliseconds = (time.time_ns() // 1_000_000) if seconds is None else int(seconds * 1000)
     whole, fraction = divmod(milliseconds, 1000)
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{fraction:03d}Z"
+
+
+def seconds_of(text: str) -> float:
+    """The seconds since 1970 of what `timestamp` gave."""
+    return datetime.fromisoformat(text).timestamp()

@@ -10,8 +10,9 @@ import hmac
 import secrets
 import time
 
-from schemas import Principal, Role
-from storage.catalog import CredentialTable, KeyInfo
+from schemas import Principal, Role, Timestamp
+from storage.access import check_staff
+from storage.catalog import CredentialTable, KeyInfo, WidgetSession
 from storage.clock import timestamp
 from storage.ids import fresh_id
 
@@ -19,6 +20,14 @@ MAX_TOKEN_CHARACTERS = 512  # longer ones are not hashed: none of ours is longer
 CACHE_ENTRIES = 16_384  # about 6 MB; past it the oldest are forgotten
 CALLER_REMEMBERS_S = 1.0  # enough to save a busy caller nearly all of the work
 KEY_PREFIX = "attachd_"  # so that scanners of leaked secrets can tell what they found
+
+
+WIDGET_PREFIX = KEY_PREFIX + "widget_"
+
+
+def is_widget_token(token: str) -> bool:
+    """Whether that would be the token of a widget's session."""
+    return token.startswith(WIDGET_PREFIX)
 
 
 def _hash(token: str) -> bytes:
@@ -66,6 +75,33 @@ class Credentials:
             if principal.kind == "key" and principal.user_id == id:
                 del self._cache[token_hash]
         return await self._table.revoke_key(id, timestamp())
+
+    async def create_widget_session(self, principal: Principal, conversation_id: str, ttl_s: float) -> tuple[str, Timestamp]:
+        """The token of a new session of a widget, which sees that conversation only, and when it ends. It is shown here only.
+
+        Raises FORBIDDEN when a widget asks.
+        """
+        check_staff(principal, "make sessions of widgets")
+        token = WIDGET_PREFIX + secrets.token_urlsafe(32)
+        now = time.time()
+        session = WidgetSession(
+            id=fresh_id(),
+            organization_id=principal.organization_id,
+            conversation_id=conversation_id.lower(),
+            created_by=principal.user_id,
+            created_at=timestamp(now),
+            expires_at=timestamp(now + ttl_s),
+        )
+        await self._table.insert_widget(_hash(token), session)
+        return token, session.expires_at
+
+    async def widget_principal(self, token: str) -> Principal | None:
+        """The widget whose session that is; None if it is unknown or expired. Raises SERVICE_UNAVAILABLE."""
+        if len(token) > MAX_TOKEN_CHARACTERS:
+            return None
+        hashed = _hash(token)
+        known = self._remembered("widget", hashed)
+        return known if known is not None else self._remember(hashed, await self._table.widget(hashed, timestamp()))
 
     async def session_principal(self, token: str) -> Principal | None:
         """Whose session that is; None if it is unknown, expired or ended. Raises SERVICE_UNAVAILABLE."""

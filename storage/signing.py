@@ -3,6 +3,9 @@
 HMAC-SHA256 over version, subject, expiry, key id and whether the file is to be saved, each on a line of its own; the signature
 is base64url without padding, and compared as text, so that there is one way to write it. The first key of a ring signs, all
 verify: a new key goes in front, an old one out when its last link has expired.
+
+The links of API B are documented as `?sig=…&exp=…`: their flag is not signed, so that whoever has one may save what it shows,
+and they are right without the key's id as well, whichever key of the ring signed them.
 """
 
 import base64
@@ -10,7 +13,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -22,6 +25,8 @@ _VERSION = "attachd-link-1"
 _KID = re.compile(r"[A-Za-z0-9_-]{1,32}", re.ASCII)
 _EXPIRY = re.compile(r"[0-9]{1,12}", re.ASCII)  # Unix seconds
 _MAX_PARAMETERS = 32
+_SIGNED_UPLOAD = frozenset({"exp", "kid", "sig"})
+_SIGNED = _SIGNED_UPLOAD | {"download"}
 
 
 class SigningKey(msgspec.Struct, frozen=True):
@@ -66,24 +71,51 @@ class KeyRing:
         self._signer = keys[0] if keys else None
         self._keys = {key.kid: key for key in keys}
 
+    def __contains__(self, kid: object) -> bool:
+        """Whether there is a key of that id."""
+        return kid in self._keys
+
     def sign(self, subject: str, expires_at: int, *, download: bool) -> str:
         """The query of a link to the subject, without its question mark. Raises ValueError when there is no key."""
+        kid, signature = self._sign(subject, expires_at, download=download)
+        fields = f"exp={expires_at}&kid={kid}&sig={signature}"
+        return f"download=1&{fields}" if download else fields
+
+    def sign_upload(self, subject: str, expires_at: int) -> str:
+        """As `sign`, in the way that API B documents."""
+        kid, signature = self._sign(subject, expires_at, download=False)
+        return f"sig={signature}&exp={expires_at}&kid={kid}"
+
+    def _sign(self, subject: str, expires_at: int, *, download: bool) -> tuple[str, str]:
         if self._signer is None:
             raise ValueError("the ring has no key to sign with")
-        fields = f"exp={expires_at}&kid={self._signer.kid}&sig={_signature(self._signer, subject, str(expires_at), download)}"
-        return f"download=1&{fields}" if download else fields
+        return self._signer.kid, _signature(self._signer, subject, str(expires_at), download)
 
     def verify(self, subject: str, query: bytes, now: float) -> None:
         """Accept a link to the subject. Raises FORBIDDEN when it was not signed so, UNAUTHORIZED when it has expired."""
-        fields = _fields(query)
-        key, expires_at = self._keys.get(fields.get("kid", "")), fields.get("exp", "")
-        if key is None or not _EXPIRY.fullmatch(expires_at) or fields.get("download", "1") != "1":
+        fields = _fields(query, _SIGNED)
+        if fields.get("download", "1") != "1":
             raise _invalid()
-        right = _signature(key, subject, expires_at, "download" in fields)
-        if not hmac.compare_digest(right.encode(), fields.get("sig", "").encode()):
-            raise _invalid()
-        if now >= int(expires_at):
-            raise ServiceError(Code.UNAUTHORIZED, "the link has expired: ask for a new one")
+        key = self._keys.get(fields.get("kid", ""))
+        _check(() if key is None else (key,), subject, fields, now)
+
+    def verify_upload(self, subject: str, query: bytes, now: float) -> None:
+        """As `verify`, for the links of `sign_upload`."""
+        fields = _fields(query, _SIGNED_UPLOAD)
+        kid = fields.get("kid")
+        _check([key for key in self._keys.values() if kid in (key.kid, None)], subject, fields, now)
+
+
+def _check(keys: Iterable[SigningKey], subject: str, fields: Mapping[str, str], now: float) -> None:
+    """Accept fields that one of the keys signed, in a time that does not tell how much of the signature is right."""
+    expires_at, given = fields.get("exp", ""), fields.get("sig", "").encode()
+    if not _EXPIRY.fullmatch(expires_at):
+        raise _invalid()
+    right = [_signature(key, subject, expires_at, "download" in fields).encode() for key in keys]
+    if not any([hmac.compare_digest(signature, given) for signature in right]):  # noqa: C419 (all are compared, always)
+        raise _invalid()
+    if int(now) > int(expires_at):
+        raise ServiceError(Code.UNAUTHORIZED, "the link has expired: ask for a new one")
 
 
 def _signature(key: SigningKey, subject: str, expires_at: str, download: bool) -> str:
@@ -91,13 +123,21 @@ def _signature(key: SigningKey, subject: str, expires_at: str, download: bool) -
     return base64.urlsafe_b64encode(hmac.digest(key.secret, text.encode(), hashlib.sha256)).rstrip(b"=").decode()
 
 
-def _fields(query: bytes) -> dict[str, str]:
-    """The signed parameters by name; others are nobody's business. Raises FORBIDDEN for one that comes twice."""
+def key_id(query: bytes) -> str | None:
+    """The id of the key that a link names, once and legibly; None without one."""
+    try:
+        return _fields(query, frozenset({"kid"})).get("kid")
+    except ServiceError:
+        return None
+
+
+def _fields(query: bytes, names: frozenset[str]) -> dict[str, str]:
+    """The parameters of those names; others are nobody's business. Raises FORBIDDEN for one that comes twice."""
     try:
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_PARAMETERS)
     except ValueError as error:
         raise _invalid() from error
-    signed = [(name, value) for name, value in pairs if name in {"exp", "kid", "sig", "download"}]
+    signed = [(name, value) for name, value in pairs if name in names]
     if len(dict(signed)) != len(signed):
         raise ServiceError(Code.FORBIDDEN, "the link has a parameter twice: follow it as it was given")
     return dict(signed)

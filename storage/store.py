@@ -8,12 +8,13 @@ from typing import Self
 
 from schemas import Code, ServiceError
 from storage.attachments import Attachments
-from storage.catalog import AttachmentTable, CredentialTable, EventTable, Sqlite, UpkeepTable, open_database
+from storage.catalog import AttachmentTable, CredentialTable, EventTable, SigningKeyTable, Sqlite, UpkeepTable, open_database
 from storage.credentials import Credentials
 from storage.disk import DiskBlobs
+from storage.keys import Keys
 from storage.options import Options
 from storage.policies import API_A, Policy
-from storage.sweep import Sweep, SweepReport
+from storage.sweep import Sweep, SweepAges, SweepReport
 
 CHECK_SHARED_S = 1.0
 
@@ -27,7 +28,8 @@ class Store:
         self._table = AttachmentTable(database)
         self._check: asyncio.Future[None] | None = None
         self._checked_at = 0.0
-        self.attachments = Attachments(database, blobs, policy, options)
+        self.signing = Keys(SigningKeyTable(database), options)
+        self.attachments = Attachments(database, blobs, self.signing, policy, options)
         self.credentials = Credentials(CredentialTable(database), credential_cache_s)
 
     async def check(self) -> None:
@@ -46,10 +48,13 @@ class Store:
         await self._table.check()
         await self._blobs.check()
 
-    async def sweep(self, *, grace_s: float, retention_s: float, dry_run: bool) -> SweepReport:
-        """Remove bytes without a row and attachments deleted long ago; see `storage.sweep`. Times in seconds."""
-        rows, events = UpkeepTable(self._database), EventTable(self._database)
-        return await Sweep(rows, events, self._blobs, grace_s=grace_s, retention_s=retention_s, dry_run=dry_run).run()
+    async def sweep(self, *, grace_s: float, retention_s: float, unlinked_s: float, dry_run: bool) -> SweepReport:
+        """Remove bytes without a row, attachments deleted and media left unlinked long ago; see `storage.sweep`.
+
+        Times in seconds.
+        """
+        ages = SweepAges(grace_s=grace_s, retention_s=retention_s, unlinked_s=unlinked_s)
+        return await Sweep(UpkeepTable(self._database), EventTable(self._database), self._blobs, ages, dry_run=dry_run).run()
 
     async def aclose(self) -> None:
         """Finish the writes under way and close everything."""

@@ -3,6 +3,8 @@
 - Bytes without a row, older than the grace time, are removed: an upload that is still under way looks just like them.
 - Attachments deleted longer ago than the retention time lose their row first, then their bytes; a crash between leaves bytes
   without a row, which the next sweep removes.
+- Media of API B that no conversation came to have in time go the same way. Whether one still has none is decided in the
+  transaction that removes its row: a message may link it at the same moment.
 - Rows without bytes are reported and never removed: that is loss, and a person must look.
 """
 
@@ -25,27 +27,37 @@ class SweepReport(msgspec.Struct, kw_only=True):
     orphan_bytes: int = 0
     expired: list[str] = msgspec.field(default_factory=list)
     expired_bytes: int = 0
+    unlinked: list[str] = msgspec.field(default_factory=list)
+    unlinked_bytes: int = 0
     missing: list[str] = msgspec.field(default_factory=list)
+
+
+class SweepAges(msgspec.Struct, frozen=True, kw_only=True):
+    """How old, in seconds, must be what goes: bytes without a row, a deletion, media without a conversation."""
+
+    grace_s: float
+    retention_s: float
+    unlinked_s: float
 
 
 class Sweep:
     """One run over the whole store."""
 
-    def __init__(
-        self, table: UpkeepTable, events: EventTable, blobs: DiskBlobs, *, grace_s: float, retention_s: float, dry_run: bool
-    ) -> None:
+    def __init__(self, table: UpkeepTable, events: EventTable, blobs: DiskBlobs, ages: SweepAges, *, dry_run: bool) -> None:
         self._table = table
         self._events = events
         self._blobs = blobs
         now = time.time()
-        self._orphans_before = now - grace_s
-        self._deleted_before = timestamp(now - retention_s)
+        self._orphans_before = now - ages.grace_s
+        self._deleted_before = timestamp(now - ages.retention_s)
+        self._unlinked_before = timestamp(now - ages.unlinked_s)
         self._dry_run = dry_run
         self._report = SweepReport()
 
     async def run(self) -> SweepReport:
         """Remove what may go. Raises SERVICE_UNAVAILABLE when the database or the storage fails; what was done stays done."""
         await self._remove_expired()
+        await self._remove_unlinked()
         await self._remove_orphans()
         await self._report_missing()
         return self._report
@@ -61,6 +73,16 @@ class Sweep:
             self._report.expired_bytes += sum(record.size for record in records)
         if not self._dry_run:
             await self._events.forget(self._deleted_before)
+
+    async def _remove_unlinked(self) -> None:
+        after = ("", "")
+        while records := await self._table.unlinked_before(self._unlinked_before, after, _BATCH):
+            after = (records[-1].created_at, records[-1].id)
+            if not self._dry_run:
+                records = await self._table.purge_unlinked(records, self._unlinked_before, timestamp())
+                await self._blobs.delete([record.storage_path for record in records])
+            self._report.unlinked += [record.storage_path for record in records]
+            self._report.unlinked_bytes += sum(record.size for record in records)
 
     async def _remove_orphans(self) -> None:
         """Look up each old file's row just before the file is removed; both are read in batches."""

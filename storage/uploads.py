@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 import msgspec
 
 from schemas import Code, Principal, Reason, Record, ServiceError
+from storage.access import upload_conversation
 from storage.blobs import Blobs
 from storage.catalog import AttachmentTable
 from storage.clock import timestamp
@@ -29,7 +30,8 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept of an attachment beside its file; each API fills in what it knows.
 
     `folder` is where the API that took the file shows it, as `{folder}/{id}/{name}`: its `file_key`. `capability_hash` is the
-    SHA-256 of what a public link holds, `scope` whom API C keeps it for.
+    SHA-256 of what a public link holds, `scope` whom API C keeps it for. `media` is of API B: unless it comes to be linked to a
+    conversation in time, `sweep` removes it.
     """
 
     conversation_id: str | None = None
@@ -38,6 +40,7 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
     inline: bool = False
     folder: str | None = None
     capability_hash: bytes | None = None
+    media: bool = False
 
 
 _NO_DETAILS = Details()
@@ -122,7 +125,7 @@ class Upload:
         record = Record(
             id=self._id,
             organization_id=self._principal.organization_id,
-            conversation_id=None if details.conversation_id is None else details.conversation_id.lower(),
+            conversation_id=upload_conversation(self._principal, details.conversation_id),
             ticket_id=None if details.ticket_id is None else details.ticket_id.lower(),
             owner_id=self._principal.user_id,
             filename=self._filename,
@@ -139,7 +142,7 @@ class Upload:
         # From here on the row may exist even if this task is cancelled or the database's answer is lost: the bytes stay, and
         # sweep removes them if no row came of it.
         self._committed = True
-        await self._table.insert(record, details.capability_hash)
+        await self._table.insert(record, details.capability_hash, media=details.media)
         return record
 
     async def __aenter__(self) -> Self:

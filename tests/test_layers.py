@@ -29,6 +29,7 @@ FENCES = {
     "uvicorn": ("server/",),
     "uvloop": ("server/",),
     "click": ("server/",),
+    "limits": ("rest/rates.py",),
     "sqlite3": ("storage/catalog/",),
     "sqlalchemy": ("storage/catalog/",),
     "alembic": ("storage/catalog/",),

@@ -80,6 +80,7 @@ def _components(settings: Settings, schemas: Schemas) -> Schema:
                 "name": "Authorization",
                 "description": "An API key of a store or an admin, behind the word `Token`.",
             },
+            "widget": {"type": "http", "scheme": "bearer", "description": "The token of a widget's session."},
             "link": {
                 "type": "apiKey",
                 "in": "query",

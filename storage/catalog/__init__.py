@@ -1,12 +1,12 @@
 """The catalog: every SQL statement of the program, and the engine that runs them. Nothing else touches a database."""
 
 from storage.catalog.attachments import AttachmentTable
-from storage.catalog.credentials import CredentialTable, KeyInfo
+from storage.catalog.credentials import CredentialTable, KeyInfo, WidgetSession
 from storage.catalog.events import Event, EventTable
 from storage.catalog.pages import PageQuery, PageTable, Position
 from storage.catalog.readers import fold
 from storage.catalog.schema import migrate, open_database, schema_is_current
-from storage.catalog.signing import SigningKeyTable
+from storage.catalog.signing import KeptKey, SigningKeyTable
 from storage.catalog.sqlite import Sqlite
 from storage.catalog.upkeep import PATHS_AT_ONCE, UpkeepTable
 
@@ -16,6 +16,7 @@ __all__ = [
     "CredentialTable",
     "Event",
     "EventTable",
+    "KeptKey",
     "KeyInfo",
     "PageQuery",
     "PageTable",
@@ -23,6 +24,7 @@ __all__ = [
     "SigningKeyTable",
     "Sqlite",
     "UpkeepTable",
+    "WidgetSession",
     "fold",
     "migrate",
     "open_database",

@@ -26,8 +26,8 @@ _LIST = (
 )
 _INSERT = (
     "INSERT INTO attachments (id, organization_id, conversation_id, ticket_id, owner_id, filename, content_type, size,"
-    " sha256, storage_path, created_at, scope, inline, file_key, capability_hash)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " sha256, storage_path, created_at, scope, inline, file_key, capability_hash, media)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE = "UPDATE attachments SET conversation_id = ?, filename = ?, deleted_at = ? WHERE id = ?"
 _COUNT = (
@@ -78,17 +78,20 @@ class AttachmentTable:
             return Usage(count=count, bytes=size)
         return Usage(count=0, bytes=0)
 
-    async def insert(self, record: Record, capability_hash: bytes | None = None) -> None:
-        """Add the row and its `created` event; durable when this returns. The hash is that of its public link."""
+    async def insert(self, record: Record, capability_hash: bytes | None = None, *, media: bool = False) -> None:
+        """Add the row and its `created` event; durable when this returns.
+
+        The hash is that of its public link; `media` goes when nothing links it in time.
+        """
 
         def change(connection: sqlite3.Connection) -> None:
             values = (
                 *(record.id, record.organization_id, record.conversation_id, record.ticket_id, record.owner_id),
                 *(record.filename, record.content_type, record.size, record.sha256, record.storage_path, record.created_at),
-                *(record.scope, record.inline, record.file_key, capability_hash),
+                *(record.scope, record.inline, record.file_key, capability_hash, media),
             )
             connection.execute(_INSERT, values)
-            connection.execute(_COUNT, (record.organization_id, 1, record.size))
+            count(connection, record, 1)
             log_event(connection, "created", record, record.created_at)
 
         await self._database.write(change)
@@ -109,6 +112,11 @@ class AttachmentTable:
         self._database.rows(_ANY, ())
 
 
+def count(connection: sqlite3.Connection, record: Record, sign: int) -> None:
+    """Add the attachment to what its organization keeps, or with -1 take it from that."""
+    connection.execute(_COUNT, (record.organization_id, sign, sign * record.size))
+
+
 def _change_one(connection: sqlite3.Connection, event: ChangeType, id: str, rule: Rule, now: Timestamp) -> Record:
     rows = connection.execute(_FIND, (id,)).fetchall()
     before = columns.record(rows[0]) if rows else None
@@ -116,6 +124,6 @@ def _change_one(connection: sqlite3.Connection, event: ChangeType, id: str, rule
     connection.execute(_UPDATE, (after.conversation_id, after.filename, after.deleted_at, id))
     if before is not None and (before.deleted_at is None) != (after.deleted_at is None):
         sign = 1 if after.deleted_at is None else -1
-        connection.execute(_COUNT, (after.organization_id, sign, sign * after.size))
+        count(connection, after, sign)
     log_event(connection, event, after, now)
     return after

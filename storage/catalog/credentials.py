@@ -1,4 +1,4 @@
-"""The rows of sessions and API keys. Only the SHA-256 of a token is kept; the token itself is 256 random bits."""
+"""The rows of sessions, of API keys and of widgets' sessions. Only the SHA-256 of a token is kept, which is 256 random bits."""
 
 import sqlite3
 
@@ -14,6 +14,12 @@ _INSERT_SESSION = (
 )
 _DELETE_SESSION = "DELETE FROM sessions WHERE token_hash = ?"
 _DELETE_EXPIRED = "DELETE FROM sessions WHERE expires_at <= ?"
+_WIDGET = "SELECT token_hash, id, organization_id, conversation_id FROM widget_sessions WHERE token_hash = ? AND expires_at > ?"
+_INSERT_WIDGET = (
+    "INSERT INTO widget_sessions (token_hash, id, organization_id, conversation_id, created_by, created_at, expires_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
+_DELETE_EXPIRED_WIDGETS = "DELETE FROM widget_sessions WHERE expires_at <= ?"
 _INSERT_KEY = "INSERT INTO api_keys (id, secret_hash, name, organization_id, role, created_at) VALUES (?, ?, ?, ?, ?, ?)"
 _LIST_KEYS = "SELECT id, name, organization_id, role, created_at, revoked_at FROM api_keys ORDER BY created_at, id"
 _REVOKE_KEY = "UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
@@ -28,6 +34,17 @@ class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
     role: Role
     created_at: Timestamp
     revoked_at: Timestamp | None
+
+
+class WidgetSession(msgspec.Struct, frozen=True, kw_only=True):
+    """A session of a widget, for one conversation; `created_by` is the user or the API key that let the visitor in."""
+
+    id: str
+    organization_id: str
+    conversation_id: str
+    created_by: str
+    created_at: Timestamp
+    expires_at: Timestamp
 
 
 class CredentialTable:
@@ -47,6 +64,25 @@ class CredentialTable:
         for kept, id, organization_id, role in self._database.rows(_KEY, (secret_hash,)):
             return kept, Principal(kind="key", user_id=id, organization_id=organization_id, role=role)
         return None
+
+    async def widget(self, token_hash: bytes, now: Timestamp) -> tuple[bytes, Principal] | None:
+        """The kept hash and the principal of a session of a widget that has not expired."""
+        for kept, id, organization_id, conversation_id in self._database.rows(_WIDGET, (token_hash, now)):
+            principal = Principal(
+                kind="widget", user_id=id, organization_id=organization_id, role="member", conversation_id=conversation_id
+            )
+            return kept, principal
+        return None
+
+    async def insert_widget(self, token_hash: bytes, session: WidgetSession) -> None:
+        """Add a session of a widget, and remove the expired ones."""
+        values = (token_hash, *msgspec.structs.astuple(session))
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute(_DELETE_EXPIRED_WIDGETS, (session.created_at,))
+            connection.execute(_INSERT_WIDGET, values)
+
+        await self._database.write(change)
 
     async def insert_session(self, token_hash: bytes, principal: Principal, now: Timestamp, expires_at: Timestamp) -> None:
         """Add a session, and remove the expired ones."""

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from storage.policies.policy import MEBIBYTE, FileType, Policy
 from storage.policies.types import CHECKED, KINDS, OTHER, Kind
 
@@ -35,6 +37,11 @@ def api_a(max_file_bytes: int = 25 * MEBIBYTE, max_image_bytes: int = 10 * MEBIB
 def api_b(max_file_bytes: int = 25 * MEBIBYTE) -> Policy:
     """The policy of API B: every type, to 25 MB."""
     return Policy(types=_types(KINDS, lambda _: max_file_bytes), other=_limited(OTHER, max_file_bytes))
+
+
+def api_b_widget(max_file_bytes: int = 25 * MEBIBYTE) -> Policy:
+    """The policy of API B's widget: that of API B, for visitors."""
+    return msgspec.structs.replace(api_b(max_file_bytes), by_widgets=True)
 
 
 def api_c(

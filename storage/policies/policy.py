@@ -30,13 +30,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """The types that an API lets in, by extension; `other` is what every extension is that is not among them, if it may be.
 
     Names with a `blocked` extension are refused, whatever else is said of them; those of more than `max_name_characters` are
-    cut, or kept as they are without it.
+    cut, or kept as they are without it. `by_widgets` lets visitors upload, where their requests are counted.
     """
 
     types: Mapping[str, FileType]
     other: FileType | None = None
     blocked: frozenset[str] = frozenset()
     max_name_characters: int | None = None
+    by_widgets: bool = False
 
     @property
     def max_bytes(self) -> int:

@@ -85,6 +85,7 @@ def report(verb: str, orphans: set[str], expired: set[str], expired_bytes: int) 
         *(f"{verb} deleted {path}" for path in sorted(expired)),
         f"{verb} {len(orphans)} unfinished ({5 * len(orphans)} bytes)",
         f"{verb} {len(expired)} deleted ({expired_bytes} bytes)",
+        f"{verb} 0 unlinked (0 bytes)",
     ]
 
 

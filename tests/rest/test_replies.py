@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from rest.replies import INTERNAL_ERROR, error_reply, json_reply, method_not_allowed, range_not_satisfiable
+from rest.replies import INTERNAL_ERROR, RangeRefused, error_reply, json_reply, method_not_allowed
 from schemas import Code, Reason, ServiceError
 
 
@@ -36,7 +36,7 @@ def test_tells_when_to_come_back_and_how_to_authenticate() -> None:
 def test_tells_the_allowed_methods_and_the_size() -> None:
     reply = method_not_allowed("BREW", b"GET, HEAD")
     assert (reply.status, reply.headers[-1]) == (405, (b"allow", b"GET, HEAD"))
-    reply = range_not_satisfiable(10)
+    reply = error_reply(RangeRefused(10))
     assert (reply.status, reply.headers[-1]) == (416, (b"content-range", b"bytes */10"))
 
 

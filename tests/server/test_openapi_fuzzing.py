@@ -22,10 +22,11 @@ EXAMPLES = 15  # of each operation, beside those of each limit in its schema
 # What these take follows rules that no schema can say: names and contents of files, cursors of an earlier page, conditions.
 PARTICULAR = {
     *("upload-file", "attachments.upload", "attachments.rename", "attachments.page", "attachments.page.post"),
-    *("download-file", "download-file-head"),
+    *("download-file", "download-file-head", "upload-media", "get-media", "get-media-head"),
+    "upload-widget-media",  # takes another credential than the others
 }
 # Parameters and headers that say nothing are ignored, as HTTP wants it.
-LENIENT = {"download-file", "download-file-head"}
+LENIENT = {"download-file", "download-file-head", "get-media", "get-media-head"}
 
 
 def schema() -> Any:

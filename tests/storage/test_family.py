@@ -273,7 +273,7 @@ async def operate(database_url: str, directory: Path, operations: list[tuple[str
                 case "rename":
                     await code_of(store.attachments.rename(owner, id, "b.png"))
                 case _:
-                    await store.sweep(grace_s=3600, retention_s=0, dry_run=False)
+                    await store.sweep(grace_s=3600, retention_s=0, unlinked_s=0, dry_run=False)
         for name in ("org-0", "org-1"):
             usage = await store.attachments.usage(caller(name))
             assert (usage.count, usage.bytes) == counted(database_url, name)

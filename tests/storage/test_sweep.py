@@ -12,8 +12,10 @@ from tests.storage.conftest import caller, files, keep
 HOUR, DAY = 3600.0, 86400.0
 
 
-async def sweep(store: Store, *, grace_s: float = HOUR, retention_s: float = DAY, dry_run: bool = False) -> SweepReport:
-    return await store.sweep(grace_s=grace_s, retention_s=retention_s, dry_run=dry_run)
+async def sweep(
+    store: Store, *, grace_s: float = HOUR, retention_s: float = DAY, unlinked_s: float = DAY, dry_run: bool = False
+) -> SweepReport:
+    return await store.sweep(grace_s=grace_s, retention_s=retention_s, unlinked_s=unlinked_s, dry_run=dry_run)
 
 
 def orphan(directory: Path, name: str, age_s: float) -> str:
