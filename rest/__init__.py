@@ -9,6 +9,7 @@ from rest.headers import pick
 from rest.health import health_routes
 from rest.intake import CONVERSATION_HEADER, FILENAME_HEADER, INTAKE_HEADERS, TICKET_HEADER, receive_file, receive_form
 from rest.media import media_routes, render_media
+from rest.messages import message_routes
 from rest.multipart import MultipartReader, boundary_of
 from rest.operations import Answer, Content, Operation, Parameter, Refused, RestError
 from rest.rates import MEMORY, REDIS_SCHEMES, Rate, RateLimits, parse_rate
@@ -57,6 +58,7 @@ __all__ = [
     "health_routes",
     "json_reply",
     "media_routes",
+    "message_routes",
     "method_not_allowed",
     "not_found",
     "parse_networks",

@@ -2,6 +2,7 @@
 
 from rest.delivery import DELIVERY_HEADERS
 from rest.media import MEDIA_FORM, UPLOAD_MEDIA_PATH, MediaAnswer, MediaError
+from rest.messages import MESSAGES_PATH, MessageAnswer, MessageInput
 from rest.operations import Answer, Content, Member, Operation, Parameter, Refused, head_of, header_parameters
 from rest.widget import SESSIONS_PATH, WIDGET_UPLOAD_PATH, WidgetSessionAnswer, WidgetSessionInput
 from schemas import Id
@@ -101,10 +102,26 @@ _WIDGET_UPLOAD = Operation(
     error_type=MediaError,
     credentials=("widget",),
 )
+_MESSAGE = Operation(
+    id="send-message",
+    tag="media",
+    method="POST",
+    path=MESSAGES_PATH,
+    doc="Send a message by mail.\n\nIts uploads come to belong to the conversation; images that its HTML shows are inside.",
+    parameters=(Parameter(name="uuid", place="path", doc="Which conversation.", type=Id, required=True),),
+    body={"application/json": Content(type=MessageInput)},
+    answers={
+        200: Answer(doc="It is kept, and sent from now on.", content={"application/json": Content(type=MessageAnswer)}),
+    },
+    errors=(_INPUT, _AUTH, _PERMISSION, _SILENT, _TOO_LARGE, *_FAILURES),
+    error_type=MediaError,
+    credentials=("session", "key"),
+)
 MEDIA_OPERATIONS = (
     _UPLOAD,
     _SERVE,
     head_of(_SERVE, (200, 304), (_AUTH, _NOT_FOUND, Refused("InputError", 412), *_FAILURES)),
     _SESSION,
     _WIDGET_UPLOAD,
+    _MESSAGE,
 )

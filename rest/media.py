@@ -169,8 +169,9 @@ def media_routes(attachments: Attachments, authenticate: Authenticate, policy: P
     ]
 
 
-def _uploaded(record: Record, url: str) -> Reply:
-    media = Media(
+def media_of(record: Record, url: str) -> Media:
+    """A file as API B shows it; `url` is a link to it."""
+    return Media(
         uuid=record.id,
         filename=record.filename,
         content_type=record.content_type,
@@ -178,4 +179,7 @@ def _uploaded(record: Record, url: str) -> Reply:
         url=url,
         inline=record.inline,
     )
-    return json_reply(200, MediaAnswer(data=media), [(b"repr-digest", digest_field(record.sha256))])
+
+
+def _uploaded(record: Record, url: str) -> Reply:
+    return json_reply(200, MediaAnswer(data=media_of(record, url)), [(b"repr-digest", digest_field(record.sha256))])

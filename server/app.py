@@ -25,6 +25,7 @@ from schemas import ServiceError
 from server import openapi
 from server.credentials import Authenticator
 from server.log import RequestLog
+from server.mail import Delivery, delivery, mail_options
 from server.routes import rest_routes, unknown_path
 from server.setting_rules import signing_keys
 from server.settings import Settings
@@ -85,6 +86,7 @@ class App:
         self._next_request_id = (f"{prefix}-{number:x}" for number in itertools.count(1)).__next__
         self._store: Store | None = None
         self._sockets: WebSocketEndpoint | None = None
+        self._delivery: Delivery | None = None
         # What each transport does when the process begins to stop.
         self._endings: list[Callable[[], None]] = []
         self._trpc: ASGIApp = _starting
@@ -170,6 +172,8 @@ class App:
         await receive()
         if self._sockets is not None:
             await self._sockets.aclose()
+        if self._delivery is not None:
+            await self._delivery.aclose(self._settings.server.shutdown_grace_seconds)
         if self._store is not None:
             await self._store.aclose()
         if self._log is not None:
@@ -193,9 +197,14 @@ class App:
                 signing_keys=signing_keys(settings.signing.keys),
                 url_expiry_s=settings.signing.url_expiry_seconds,
                 url_window_s=settings.signing.url_window_seconds,
+                mail=mail_options(settings),
             ),
         )
         self._store = store
+        if settings.mail.host:
+            self._delivery = delivery(settings, store)
+            self._delivery.start()
+            self._endings.append(self._delivery.stop)
         trusted = (settings.server.base_url, *settings.server.allowed_origins)
         authenticator = Authenticator(store.credentials, settings.auth.session_cookie, trusted)
         calls = Calls(self._procedures, store.attachments, authenticator, stacks=settings.server.development)

@@ -11,6 +11,7 @@ from server.credential_commands import key, session
 from server.log import configure_logging
 from server.migration import ensure_schema
 from server.openapi_commands import openapi
+from server.outbox_commands import outbox
 from server.settings import Settings, SettingsError
 from server.signing_commands import signing
 from server.type_commands import types
@@ -32,6 +33,7 @@ def main() -> None:
 main.add_command(session)
 main.add_command(key)
 main.add_command(signing)
+main.add_command(outbox)
 main.add_command(types)
 main.add_command(openapi)
 

@@ -12,6 +12,7 @@ from rest import (
     document_route,
     health_routes,
     media_routes,
+    message_routes,
     render_media,
     widget_routes,
 )
@@ -33,6 +34,12 @@ def rest_routes(settings: Settings, store: Store, authenticator: Authenticator, 
             idle_timeout_s=settings.upload.idle_timeout_seconds,
         ),
         *_media_routes(settings, store, authenticator),
+        *message_routes(
+            store.messages,
+            store.attachments,
+            authenticator.required,
+            idle_timeout_s=settings.upload.idle_timeout_seconds,
+        ),
         *health_routes(store.check, READY_TIMEOUT_S),
         document_route(OPENAPI_PATH, document),
     ]

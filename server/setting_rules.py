@@ -11,10 +11,13 @@ from urllib.parse import urlsplit
 import msgspec
 
 from rest import MEMORY, REDIS_SCHEMES, Network, Rate, parse_networks, parse_rate
+from server.mail_settings import SECURITY, MailSettings
 from server.setting_types import Settings, SettingsError
 from storage import SigningKey, parse_key
+from storage.mail import Mailbox, parse_mailbox
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 _WILDCARD_HOSTS = ("", "0.0.0.0", "::")  # noqa: S104 (compared with, never bound by default)
 
 
@@ -43,6 +46,7 @@ def checked(settings: Settings) -> Settings:
         rate_of(f"widget.{name}", rate)
     trusted_proxies(server.trusted_proxies)
     _check_rates(settings.rates.storage_url)
+    _check_mail(settings.mail)
     if not server.base_url and server.host in _WILDCARD_HOSTS:
         raise SettingsError(
             f"server.base_url is needed when server.host is {server.host!r}; write the origin that clients use, "
@@ -94,6 +98,27 @@ def _check_rates(url: str) -> None:
         )
     if url != MEMORY and importlib.util.find_spec("redis") is None:
         raise SettingsError("rates.storage_url: the package redis is missing; install attachd[redis]")
+
+
+def _check_mail(mail: MailSettings) -> None:
+    if mail.security not in SECURITY:
+        raise SettingsError(f'mail.security: unknown {mail.security!r}; write "starttls", "tls" or "none"')
+    if bool(mail.username) != bool(mail.password):
+        raise SettingsError("mail.username and mail.password are needed together, or neither")
+    if mail.username and mail.security == "none" and mail.host not in _LOOPBACK_HOSTS:
+        raise SettingsError('mail.security = "none" would send mail.password for all to read; write "starttls" or "tls"')
+    if mail.host and not mail.sender:
+        raise SettingsError("mail.sender is needed with mail.host: write the address that mails come from")
+    if mail.sender:
+        mail_sender(mail)
+
+
+def mail_sender(mail: MailSettings) -> Mailbox:
+    """Who mails come from. Raises SettingsError."""
+    try:
+        return parse_mailbox(mail.sender)
+    except ValueError as error:
+        raise SettingsError(f"mail.sender: {error}") from None
 
 
 def _check_database_url(url: str) -> None:

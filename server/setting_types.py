@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from server.mail_settings import MailSettings
+
 # RFC 6265, 4.1.1: the name of a cookie is a token of RFC 9110.
 _COOKIE_NAME = r"\A[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z"
 
@@ -224,6 +226,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     signing: SigningSettings = SigningSettings()
     widget: WidgetSettings = WidgetSettings()
     rates: RateSettings = RateSettings()
+    mail: MailSettings = MailSettings()
 
 
 class SettingKey(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,13 +1,15 @@
 """Keeping attachments: the rules, the catalog of rows, the bytes. Imports schemas and nothing else of ours."""
 
 from storage.attachments import Attachments, Download
-from storage.catalog import KeyInfo, migrate, schema_is_current
+from storage.catalog import KeyInfo, OutboxEntry, migrate, schema_is_current
 from storage.clock import timestamp
 from storage.credentials import Credentials, is_widget_token
 from storage.ids import fresh_id
 from storage.keys import SigningKeyInfo
 from storage.links import DOWNLOAD_PATH, MEDIA_PATH
-from storage.options import Options
+from storage.messages import Draft, Messages, Posted
+from storage.options import MailOptions, Options
+from storage.outbox import LeaseLost, Outbox, Outgoing
 from storage.policies import API_A, MEBIBYTE, FileType, Policy, api_a, api_b, api_b_widget, api_c, api_d
 from storage.signing import SigningKey, is_signed, parse_key
 from storage.store import Store, open_store
@@ -24,10 +26,18 @@ __all__ = [
     "Credentials",
     "Details",
     "Download",
+    "Draft",
     "FileType",
     "KeyInfo",
+    "LeaseLost",
+    "MailOptions",
+    "Messages",
     "Options",
+    "Outbox",
+    "OutboxEntry",
+    "Outgoing",
     "Policy",
+    "Posted",
     "SigningKey",
     "SigningKeyInfo",
     "Store",

@@ -6,6 +6,8 @@ not of its conversation does not exist either.
 
 from typing import TypeVar
 
+import msgspec
+
 from schemas import Attachment, Code, Principal, Record, ServiceError, Timestamp
 
 Kept = TypeVar("Kept", Record, Attachment)
@@ -96,6 +98,17 @@ def attachable(principal: Principal, record: Record | None, id: str) -> Record:
     if found.conversation_id is not None:
         raise ServiceError(Code.CONFLICT, f'attachment "{id}" is attached to a conversation already')
     return found
+
+
+def sendable(principal: Principal, record: Record | None, id: str, conversation_id: str) -> Record:
+    """The record, in that conversation, if the caller may send it with a message: it is there already, or may be attached.
+
+    Raises as `attachable`.
+    """
+    found = present(principal, record, id)
+    if found.conversation_id == conversation_id:
+        return found
+    return msgspec.structs.replace(attachable(principal, record, id), conversation_id=conversation_id)
 
 
 def restorable(principal: Principal, record: Record | None, id: str, deleted_since: Timestamp) -> Record:

@@ -5,6 +5,19 @@ import msgspec
 from storage.signing import SigningKey
 
 
+class MailOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a message may have, and what its mail is made of.
+
+    Links in mails hold for `link_expiry_s` at least. Message-IDs end with `domain`.
+    """
+
+    max_content_bytes: int = 10_485_760
+    max_recipients: int = 50
+    max_attachments: int = 50
+    link_expiry_s: int = 30 * 86_400
+    domain: str = "localhost"
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Times are in seconds unless the name says otherwise.
 
@@ -23,3 +36,4 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     url_expiry_s: int = 86_400
     url_window_s: int = 3_600
     base_url: str = "http://127.0.0.1:8080"
+    mail: MailOptions = MailOptions()

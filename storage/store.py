@@ -6,13 +6,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from schemas import Code, ServiceError
+from schemas import Code, ServiceError, SignedUrl
 from storage.attachments import Attachments
 from storage.catalog import AttachmentTable, CredentialTable, EventTable, SigningKeyTable, Sqlite, UpkeepTable, open_database
 from storage.credentials import Credentials
 from storage.disk import DiskBlobs
 from storage.keys import Keys
+from storage.messages import Messages
 from storage.options import Options
+from storage.outbox import Outbox
 from storage.policies import API_A, Policy
 from storage.sweep import Sweep, SweepAges, SweepReport
 
@@ -31,6 +33,12 @@ class Store:
         self.signing = Keys(SigningKeyTable(database), options)
         self.attachments = Attachments(database, blobs, self.signing, policy, options)
         self.credentials = Credentials(CredentialTable(database), credential_cache_s)
+        self.outbox = Outbox(database, blobs, self._mail_link)
+        self.messages = Messages(database, options.mail, self.outbox.queued)
+        self._link_expiry_s = options.mail.link_expiry_s
+
+    async def _mail_link(self, id: str) -> SignedUrl:
+        return await self.attachments.media_url(id, self._link_expiry_s)
 
     async def check(self) -> None:
         """Touch the database and the storage for real. Raises SERVICE_UNAVAILABLE.

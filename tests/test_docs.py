@@ -144,7 +144,7 @@ def commands(group: click.Group, prefix: str = "attachd") -> list[tuple[str, cli
 @pytest.mark.parametrize(("path", "command"), commands(main), ids=lambda value: value if isinstance(value, str) else "")
 def test_every_command_and_option_is_in_a_table(path: str, command: click.Command) -> None:
     documented = " ".join(
-        row[0] for title in ("Credentials", "TypeScript", "Durability", "Serving") for row in rows(section(title))
+        row[0] for title in ("Credentials", "TypeScript", "Durability", "Serving", "Messages") for row in rows(section(title))
     )
     forms = [form for form in re.findall(r"`([^`]*)`", documented) if f"{form} ".startswith(f"{path} ")]
     assert forms, path

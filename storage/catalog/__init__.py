@@ -3,6 +3,8 @@
 from storage.catalog.attachments import AttachmentTable
 from storage.catalog.credentials import CredentialTable, KeyInfo, WidgetSession
 from storage.catalog.events import Event, EventTable
+from storage.catalog.messages import Linking, Message, MessageTable
+from storage.catalog.outbox import OutboxEntry, OutboxTable
 from storage.catalog.pages import PageQuery, PageTable, Position
 from storage.catalog.readers import fold
 from storage.catalog.schema import migrate, open_database, schema_is_current
@@ -18,6 +20,11 @@ __all__ = [
     "EventTable",
     "KeptKey",
     "KeyInfo",
+    "Linking",
+    "Message",
+    "MessageTable",
+    "OutboxEntry",
+    "OutboxTable",
     "PageQuery",
     "PageTable",
     "Position",

@@ -34,6 +34,7 @@ _COUNT = (
     "INSERT INTO organization_usage (organization_id, attachments, bytes) VALUES (?, ?, ?) ON CONFLICT (organization_id)"
     " DO UPDATE SET attachments = attachments + excluded.attachments, bytes = bytes + excluded.bytes"
 )
+_EXISTS = "SELECT 1 FROM attachments WHERE id = ?"
 _ANY = "SELECT id FROM attachments LIMIT 1"
 _USAGE = "SELECT attachments, bytes FROM organization_usage WHERE organization_id = ?"
 
@@ -103,7 +104,7 @@ class AttachmentTable:
         """
 
         def change(connection: sqlite3.Connection) -> list[Record]:
-            return [_change_one(connection, event, id, rule, now) for id in ids]
+            return [change_one(connection, event, id, rule, now) for id in ids]
 
         return await self._database.write(change)
 
@@ -117,10 +118,18 @@ def count(connection: sqlite3.Connection, record: Record, sign: int) -> None:
     connection.execute(_COUNT, (record.organization_id, sign, sign * record.size))
 
 
-def _change_one(connection: sqlite3.Connection, event: ChangeType, id: str, rule: Rule, now: Timestamp) -> Record:
+def exists(connection: sqlite3.Connection, id: str) -> bool:
+    """Whether there is a row of that id, deleted or not, within a transaction."""
+    return bool(connection.execute(_EXISTS, (id,)).fetchall())
+
+
+def change_one(connection: sqlite3.Connection, event: ChangeType, id: str, rule: Rule, now: Timestamp) -> Record:
+    """As `AttachmentTable.change`, of one row, within a transaction; a rule that gives the row itself changes nothing."""
     rows = connection.execute(_FIND, (id,)).fetchall()
     before = columns.record(rows[0]) if rows else None
     after = rule(before, id)
+    if after is before:
+        return after
     connection.execute(_UPDATE, (after.conversation_id, after.filename, after.deleted_at, id))
     if before is not None and (before.deleted_at is None) != (after.deleted_at is None):
         sign = 1 if after.deleted_at is None else -1

@@ -136,7 +136,7 @@ def test_operation_ids_are_the_paths_of_procedures(rich: dict[str, Any]) -> None
     assert rich["paths"][f"{PREFIX}nothing"]["post"]["operationId"] == "nothing"
     assert [operation.id for operation in OPERATIONS] == [
         *("upload-file", "download-file", "download-file-head"),
-        *("upload-media", "get-media", "get-media-head", "create-widget-session", "upload-widget-media"),
+        *("upload-media", "get-media", "get-media-head", "create-widget-session", "upload-widget-media", "send-message"),
         *("get-health", "get-health-head"),
         *("get-readiness", "get-readiness-head", "get-openapi", "get-openapi-head"),
     ]

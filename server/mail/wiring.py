@@ -1,0 +1,47 @@
+"""From the settings to what sends mails, and to what the store needs to know of them."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+from schemas import Code, ServiceError
+from server.mail.delivery import Delivery
+from server.setting_rules import mail_sender
+from server.settings import Settings
+from storage import MailOptions, Store
+
+_DAY_S = 86_400
+
+
+def delivery(settings: Settings, store: Store) -> Delivery:
+    """What sends the messages of the store. Raises ServiceError when `mail.ca_file` cannot be used."""
+    try:
+        return Delivery(store.outbox, settings.mail, mail_sender(settings.mail), _ehlo_name(settings.server.base_url))
+    except OSError as error:
+        message = f"mail.ca_file: {settings.mail.ca_file}: {error.strerror or error}"
+        raise ServiceError(Code.SERVICE_UNAVAILABLE, message) from error
+
+
+def mail_options(settings: Settings) -> MailOptions:
+    """What a message may have. Message-IDs bear the domain of the sender, or the host of this server without one."""
+    mail = settings.mail
+    return MailOptions(
+        max_content_bytes=mail.max_content_bytes,
+        max_recipients=mail.max_recipients,
+        max_attachments=mail.max_attachments,
+        link_expiry_s=mail.link_days * _DAY_S,
+        domain=mail_sender(mail).domain if mail.sender else _host(settings.server.base_url),
+    )
+
+
+def _host(base_url: str) -> str:
+    return urlsplit(base_url).hostname or "localhost"
+
+
+def _ehlo_name(base_url: str) -> str:
+    """What this server calls itself: its host, or an address literal (RFC 5321, 4.1.3)."""
+    host = _host(base_url)
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    return f"[IPv6:{address}]" if address.version == 6 else f"[{address}]"

@@ -1,0 +1,357 @@
+"""Sending from the outbox to a real SMTP server: what arrives, what is tried again, and what is given up."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from schemas import Principal
+from server.mail import Delivery
+from server.mail.attempts import Attempts
+from server.mail.leases import Lease
+from server.mail_settings import MailSettings
+from storage import API_A, Details, Draft, LeaseLost, MailOptions, Options, OutboxEntry, Store, fresh_id, migrate, open_store
+from storage.mail import parse_mailbox
+from tests.server.mail_server import MailServer
+
+CALLER = Principal(kind="session", user_id=fresh_id(), organization_id=fresh_id(), role="member")
+CONVERSATION = fresh_id()
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 400
+ADA, BOB = "ada@example.com", "bob@example.com"
+
+
+@pytest.fixture(scope="module")
+def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty database with the newest schema."""
+    path = tmp_path_factory.mktemp("migrated") / "empty.db"
+    migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+async def store(tmp_path: Path, migrated: Path) -> AsyncIterator[Store]:
+    """An open store."""
+    (tmp_path / "attachd.db").write_bytes(migrated.read_bytes())
+    async with await opened(tmp_path) as store:
+        yield store
+
+
+async def opened(folder: Path) -> Store:
+    options = Options(mail=MailOptions(domain="example.com"), base_url="https://files.example.com")
+    return await open_store(database_url=f"sqlite:///{folder}/attachd.db", directory=folder / "blobs", options=options)
+
+
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    """A mail server that behaves."""
+    with MailServer() as server:
+        yield server
+
+
+def settings(server: MailServer, **changes: Any) -> MailSettings:
+    """Settings for a server nearby, and for a test that does not wait long."""
+    given = {
+        "host": "127.0.0.1", "port": server.port, "security": "none", "sender": "Support <support@example.com>",
+        "timeout_seconds": 5.0, "answer_timeout_seconds": 5.0, "retry_seconds": 0.05, "retry_max_seconds": 0.2,
+        "lease_seconds": 1.0, "poll_seconds": 0.05,
+    }  # fmt: skip
+    return msgspec.convert(given | changes, MailSettings)
+
+
+@contextlib.asynccontextmanager
+async def sending(store: Store, mail: MailSettings, grace_s: float = 5.0) -> AsyncIterator[Delivery]:
+    """A worker that sends meanwhile."""
+    delivery = Delivery(store.outbox, mail, parse_mailbox(mail.sender), "test.example.com")
+    delivery.start()
+    try:
+        yield delivery
+    finally:
+        await delivery.aclose(grace_s)
+
+
+async def keep(store: Store, name: str, content: bytes) -> str:
+    """Upload a file; its id."""
+    async with store.attachments.upload(CALLER, name, API_A) as upload:
+        await upload.write(content)
+        return (await upload.commit(Details())).id
+
+
+async def post(store: Store, content: str = "<p>Hello</p>", attachments: tuple[str, ...] = (), **changes: Any) -> str:
+    """Post a message; its id."""
+    given: dict[str, Any] = {"to": [ADA], "cc": [], "subject": "Grüße", **changes}
+    draft = Draft(content=content, attachments=attachments, **given)
+    return (await store.messages.post(CALLER, CONVERSATION, draft)).message.id
+
+
+async def until(store: Store, id: str, condition: Callable[[OutboxEntry], object], timeout_s: float = 10.0) -> OutboxEntry:
+    """The entry of a message once the condition is true of it."""
+    async with asyncio.timeout(timeout_s):
+        while True:
+            entry = await store.outbox.find(id)
+            assert entry is not None
+            if condition(entry):
+                return entry
+            await asyncio.sleep(0.01)
+
+
+async def ended(store: Store, id: str) -> OutboxEntry:
+    """The entry of a message that is not tried any more."""
+    return await until(store, id, lambda entry: entry.state != "queued")
+
+
+def states(entry: OutboxEntry) -> dict[str, str]:
+    return {recipient.address: recipient.state for recipient in entry.recipients}
+
+
+async def test_a_message_arrives_with_its_images_and_files(store: Store, server: MailServer) -> None:
+    image, text = await keep(store, "Katze.png", PNG), await keep(store, "Grüße.txt", b"text\r\n.\r\n..\n" * 20_000)
+    content = f'<p>.Hällo</p>\n.\n<img src="https://any.example/uploads/{image.upper()}?sig=a&amp;exp=1">'
+    async with sending(store, settings(server)):
+        id = await post(store, content, (text,), to=["Ada <ada@example.com>"], cc=[BOB])
+        assert (await ended(store, id)).state == "sent"
+    (mail,) = server.wait_for(1)
+    assert (mail.sender, mail.recipients) == ("support@example.com", (ADA, BOB))
+    message = mail.message
+    assert (message["From"], message["To"], message["Cc"]) == ("Support <support@example.com>", "Ada <ada@example.com>", BOB)
+    assert (message["Subject"], message["Message-ID"]) == ("Grüße", f"<{id}@example.com>")
+    html = message.get_body(("html",))
+    assert html is not None
+    assert html.get_content() == f'<p>.Hällo</p>\r\n.\r\n<img src="cid:{image}@example.com">\r\n'
+    parts = {part.get_filename(): part for part in message.walk() if part.get_filename()}
+    assert parts["Katze.png"]["Content-ID"] == f"<{image}@example.com>"
+    assert parts["Katze.png"].get_payload(decode=True) == PNG
+    assert parts["Grüße.txt"].get_payload(decode=True) == b"text\r\n.\r\n..\n" * 20_000
+    listed = await store.attachments.list(CALLER, CONVERSATION)
+    assert {item.id for item in listed} == {image, text}
+
+
+async def test_a_server_that_is_down_gets_it_when_it_is_back(store: Store) -> None:
+    with MailServer() as server:
+        server.stop()
+        async with sending(store, settings(server)):
+            id = await post(store)
+            entry = await until(store, id, lambda entry: entry.attempts >= 2 and entry.lease is None)
+            assert (entry.state, "onnect" in entry.error) == ("queued", True), entry.error
+            server.start()
+            entry = await ended(store, id)
+            assert (entry.state, entry.unanswered) == ("sent", 0)
+        server.wait_for(1)
+
+
+async def test_what_was_queued_before_is_sent(store: Store, server: MailServer) -> None:
+    ids = [await post(store) for _ in range(12)]
+    async with sending(store, settings(server, connections=3)):
+        assert [(await ended(store, id)).state for id in ids] == ["sent"] * 12
+    assert {mail.message["Message-ID"] for mail in server.wait_for(12)} == {f"<{id}@example.com>" for id in ids}
+    assert server.most_busy <= 3
+
+
+async def test_a_refusal_for_now_is_tried_again(store: Store, server: MailServer) -> None:
+    server.answers = ["451 later", "452 later still"]
+    async with sending(store, settings(server)):
+        entry = await ended(store, await post(store))
+    assert (entry.state, entry.attempts, entry.unanswered, entry.error) == ("sent", 3, 0, "")
+    server.wait_for(1)
+
+
+@pytest.mark.parametrize("stage", ["sender", "data"])
+async def test_a_refusal_for_good_is_given_up(store: Store, server: MailServer, stage: str) -> None:
+    if stage == "sender":
+        server.sender_answer = "550 who are\tyou"
+    else:
+        server.answers = ["554 no \x1b[31m spam"]
+    async with sending(store, settings(server)):
+        entry = await ended(store, await post(store))
+    assert (entry.state, entry.attempts, states(entry)) == ("failed", 1, {ADA: "refused"})
+    assert ("550 who are you" if stage == "sender" else "554 no [31m spam") in entry.error
+    assert server.received == []
+
+
+async def test_each_recipient_has_an_end_of_its_own(store: Store, server: MailServer) -> None:
+    """One takes it, one never will, and one takes it later: nobody gets it twice."""
+    eve, dan = "eve@example.com", "dan@example.com"
+    server.recipient_answers = {BOB: "550 no such user", eve: "450 greylisted", dan: "552 too many recipients"}
+    async with sending(store, settings(server)):
+        id = await post(store, to=[ADA, BOB, eve, dan])
+        entry = await until(store, id, lambda entry: entry.attempts >= 2)
+        assert states(entry) == {ADA: "delivered", BOB: "refused", eve: "waiting", dan: "waiting"}
+        server.recipient_answers = {BOB: "550 no such user"}
+        entry = await ended(store, id)
+    assert (entry.state, states(entry)) == ("failed", {ADA: "delivered", BOB: "refused", eve: "delivered", dan: "delivered"})
+    assert entry.error == "bob@example.com: 550 no such user"
+    first, second = server.wait_for(2)
+    assert (first.recipients, second.recipients) == ((ADA,), (eve, dan))
+    assert first.message["To"] == second.message["To"] == f"{ADA}, {BOB}, {eve}, {dan}"
+    assert first.message["Message-ID"] == second.message["Message-ID"]
+
+    server.recipient_answers = {}
+    assert await store.outbox.retry([id]) == [id]
+    async with sending(store, settings(server)):
+        assert (await ended(store, id)).state == "sent"
+    assert server.wait_for(3)[2].recipients == (BOB,)
+    assert await store.outbox.retry([id]) == []
+
+
+async def test_it_is_given_up_after_a_while(store: Store, server: MailServer) -> None:
+    server.answers = ["451 later"] * 1000
+    async with sending(store, settings(server, give_up_hours=0.3 / 3600)):
+        entry = await ended(store, await post(store))
+    assert (entry.state, entry.attempts > 1) == ("failed", True)
+    assert "given up after" in entry.error
+    assert "451 later" in entry.error
+
+
+async def test_a_lost_answer_is_seen_and_the_mail_sent_again(store: Store, server: MailServer) -> None:
+    server.answers = ["drop"]
+    async with sending(store, settings(server)):
+        entry = await ended(store, await post(store))
+    assert (entry.state, entry.attempts, entry.unanswered) == ("sent", 2, 1)
+    assert server.began == 2
+    server.wait_for(1)
+
+
+async def test_a_lost_answer_holds_the_mail_where_that_is_wished(store: Store, server: MailServer) -> None:
+    server.answers = ["drop"]
+    async with sending(store, settings(server, resend_unanswered=False)):
+        id = await post(store)
+        entry = await ended(store, id)
+        assert (entry.state, entry.unanswered, states(entry)) == ("unknown", 1, {ADA: "waiting"})
+        assert "its answer did not arrive" in entry.error
+        assert await store.outbox.retry(None) == [id]
+        assert (await ended(store, id)).state == "sent"
+    server.wait_for(1)
+
+
+async def test_a_slow_answer_is_not_waited_for_for_ever(store: Store, server: MailServer) -> None:
+    server.pause_s = 1.0
+    async with sending(store, settings(server, answer_timeout_seconds=0.2)):
+        id = await post(store)
+        entry = await until(store, id, lambda entry: entry.unanswered)
+        assert "its answer did not arrive: Timed out" in entry.error
+        server.pause_s = 0
+        assert (await ended(store, id)).state == "sent"
+
+
+async def test_a_lease_lasts_as_long_as_the_mail_takes(store: Store, server: MailServer) -> None:
+    """Two workers, a lease of one second, an answer after two and a half: it is sent once."""
+    server.pause_s = 2.5
+    async with sending(store, settings(server)), sending(store, settings(server)):
+        id = await post(store)
+        entry = await ended(store, id)
+    assert (entry.state, entry.attempts) == ("sent", 1)
+    assert server.began == 1
+
+
+async def test_many_workers_send_each_mail_once(tmp_path: Path, migrated: Path, server: MailServer) -> None:
+    (tmp_path / "attachd.db").write_bytes(migrated.read_bytes())
+    async with contextlib.AsyncExitStack() as stack:
+        stores = [await stack.enter_async_context(await opened(tmp_path)) for _ in range(3)]
+        for store in stores:
+            await stack.enter_async_context(sending(store, settings(server)))
+        ids = [await post(stores[number % 3]) for number in range(30)]
+        for id in ids:
+            assert (await ended(stores[0], id)).attempts == 1
+    assert sorted(mail.message["Message-ID"] for mail in server.wait_for(30)) == sorted(f"<{id}@example.com>" for id in ids)
+
+
+async def test_a_lost_lease_ends_the_attempt_before_the_mail_is_handed_over(store: Store, server: MailServer) -> None:
+    """Another worker took the message: this one must not finish the mail, whatever it thinks."""
+    id = await post(store)
+    (entry,) = await store.outbox.claim("first", 0.0, 1, hold=False)
+    (again,) = await store.outbox.claim("second", 60.0, 1, hold=False)
+    assert (entry.id, again.id, again.attempts) == (id, id, 2)
+    mail = settings(server)
+    attempts = Attempts(store.outbox, mail, parse_mailbox(mail.sender), "test.example.com")
+    with pytest.raises(ExceptionGroup) as raised:
+        await attempts.run(Lease(store.outbox, entry, "first", 60.0))
+    assert raised.group_contains(LeaseLost)
+    assert server.began == 0
+    await attempts.run(Lease(store.outbox, again, "second", 60.0))
+    server.wait_for(1)
+
+
+async def test_stopping_lets_an_attempt_end(store: Store, server: MailServer) -> None:
+    server.pause_s = 0.5
+    async with sending(store, settings(server)) as delivery:
+        ids = [await post(store) for _ in range(6)]
+        await until(store, ids[0], lambda entry: entry.handed_over_at)
+        delivery.stop()
+    entries = [await store.outbox.find(id) for id in ids]
+    assert [entry.state for entry in entries if entry] == ["sent"] * 4 + ["queued"] * 2
+    assert [entry.attempts for entry in entries if entry] == [1] * 4 + [0] * 2
+    server.wait_for(4)
+
+
+async def test_stopping_at_once_lets_go_of_what_was_not_handed_over(store: Store) -> None:
+    """A server that accepts connections and says nothing."""
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    silent = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
+    async with silent:
+        with MailServer() as server:
+            mail = settings(server, port=silent.sockets[0].getsockname()[1])
+            async with sending(store, mail, grace_s=0.1):
+                id = await post(store)
+                await until(store, id, lambda entry: entry.lease)
+            entry = await until(store, id, lambda entry: entry.lease is None, 1.0)
+            assert (entry.state, entry.attempts) == ("queued", 0)
+            async with sending(store, settings(server)):
+                assert (await ended(store, id)).state == "sent"
+
+
+async def test_a_file_that_was_deleted_meanwhile_does_not_go_out(store: Store, server: MailServer) -> None:
+    image, kept, gone = [await keep(store, name, PNG) for name in ("a.png", "kept.png", "gone.png")]
+    id = await post(store, f'<img src="/uploads/{image}">', (kept, gone))
+    for deleted in (image, gone):
+        await store.attachments.delete(CALLER, deleted)
+    async with sending(store, settings(server)):
+        assert (await ended(store, id)).state == "sent"
+    message = server.wait_for(1)[0].message
+    assert [part.get_filename() for part in message.iter_attachments()] == ["kept.png"]
+    html = message.get_body(("html",))
+    assert html is not None
+    assert f"/uploads/{image}" in html.get_content()
+
+
+async def test_lost_bytes_keep_the_message_in_the_outbox(store: Store, server: MailServer, tmp_path: Path) -> None:
+    """The mail breaks off in the midst of its DATA; the server must not take it for a whole one."""
+    first, second = await keep(store, "a.png", PNG), await keep(store, "b.png", PNG)
+    id = await post(store, "x", (first, second))
+    (path,) = tmp_path.glob(f"blobs/**/{second}")
+    path.unlink()
+    async with sending(store, settings(server)):
+        entry = await until(store, id, lambda entry: entry.attempts >= 2 and entry.error)
+    assert (entry.state, entry.unanswered, server.began) == ("queued", 0, 0)
+
+
+async def test_what_the_server_finds_too_large_goes_as_a_link(store: Store) -> None:
+    with MailServer(max_bytes=40_000) as server:
+        id = await post(store, "x", (await keep(store, "a.png", PNG),))
+        async with sending(store, settings(server)):
+            assert (await ended(store, id)).state == "sent"
+        message = server.wait_for(1)[0].message
+        text = message.get_body(("plain",))
+        assert text is not None
+        assert list(message.iter_attachments()) == []
+        assert "a.png (102 KB): https://files.example.com/" in text.get_content()
+
+        id = await post(store, "x" * 50_000)
+        async with sending(store, settings(server)):
+            entry = await ended(store, id)
+        assert (entry.state, "of 40000 that may be sent" in entry.error) == ("failed", True)
+
+
+async def test_twenty_five_megabytes_go_in_pieces(store: Store, server: MailServer) -> None:
+    content = bytes(range(256)) * 4096 * 4
+    ids = tuple([await keep(store, f"{number}.zip", b"PK\x03\x04" + content) for number in range(4)])
+    async with sending(store, settings(server, max_message_bytes=30_000_000)):
+        assert (await ended(store, await post(store, "x", ids))).state == "sent"
+    parts = list(server.wait_for(1)[0].message.iter_attachments())
+    assert [part.get_payload(decode=True) == b"PK\x03\x04" + content for part in parts] == [True] * 4

@@ -1,0 +1,226 @@
+"""API B's messages over HTTP: what is kept, what is linked, what is refused; and that the mail arrives."""
+
+import json
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.running import Attachd
+from tests.server.mail_server import MailServer, eventually
+
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0\1\2\3" * 16
+
+
+@pytest.fixture(scope="module")
+def mail_server() -> Iterator[MailServer]:
+    """A mail server."""
+    with MailServer() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def sender(tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer) -> Iterator[Attachd]:
+    """A server that sends mails, with limits that a test can reach."""
+    with Attachd(
+        tmp_path_factory.mktemp("sender"),
+        ATTACHD_MAIL_HOST="127.0.0.1",
+        ATTACHD_MAIL_PORT=str(mail_server.port),
+        ATTACHD_MAIL_SECURITY="none",
+        ATTACHD_MAIL_SENDER="Support <support@example.com>",
+        ATTACHD_MAIL_MAX_CONTENT_BYTES="2000",
+        ATTACHD_MAIL_MAX_RECIPIENTS="3",
+        ATTACHD_MAIL_MAX_ATTACHMENTS="3",
+    ) as attachd:
+        yield attachd
+
+
+@pytest.fixture
+def client(sender: Attachd) -> Iterator[httpx.Client]:
+    """A member."""
+    with sender.client() as client:
+        yield client
+
+
+def upload(client: httpx.Client, name: str = "a.png", inline: str = "false") -> str:
+    reply = client.post("/api/v1/media", files={"file": (name, PNG)}, data={"inline": inline})
+    assert reply.status_code == 200, reply.text
+    id: str = reply.json()["data"]["uuid"]
+    return id
+
+
+def path(conversation: str) -> str:
+    return f"/api/v1/conversations/{conversation}/messages"
+
+
+def message(**changes: Any) -> dict[str, Any]:
+    return {"content": "<p>Hello</p>", "attachments": [], "to": ["ada@example.com"], **changes}
+
+
+def listed(client: httpx.Client, conversation: str) -> set[str]:
+    """The attachments of a conversation."""
+    query = {"input": json.dumps({"conversationId": conversation})}
+    items = client.get("/api/trpc/attachments.list", params=query).json()["result"]["data"]["json"]
+    return {item["id"] for item in items}
+
+
+def rows(attachd: Attachd, table: str) -> int:
+    with sqlite3.connect(attachd.folder / "data" / "attachd.db") as database:
+        count: int = database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 (a name of ours)
+    return count
+
+
+def test_a_message_is_answered_linked_and_sent(sender: Attachd, client: httpx.Client, mail_server: MailServer) -> None:
+    conversation = str(uuid.uuid4())
+    image, file = upload(client, "Katze.png", "true"), upload(client, "b.png")
+    before = len(mail_server.received)
+    content = f'<img src="{sender.base_url}/uploads/{image.upper()}?sig=x&amp;exp=1">'
+    asked = message(content=content, attachments=[file.upper(), file], to=["Ada <ada@Example.com>"], cc=["bob@example.com"])
+    reply = client.post(path(conversation.upper()), json=asked | {"subject": " Grüße ", "unknown": 1})
+    assert reply.status_code == 200, reply.text
+    data = reply.json()["data"]
+    (attachment,) = data.pop("attachments")
+    assert {key: value for key, value in data.items() if key not in ("uuid", "created_at")} == {
+        "conversation_uuid": conversation,
+        "status": "queued",
+        "message_id": f"{data['uuid']}@example.com",
+        "subject": "Grüße",
+        "content": content,
+        "to": ["Ada <ada@example.com>"],
+        "cc": ["bob@example.com"],
+    }
+    assert (attachment["uuid"], attachment["filename"], attachment["inline"]) == (file, "b.png", False)
+    assert httpx.get(attachment["url"]).content == PNG
+    assert listed(client, conversation) == {image, file}
+    assert eventually(lambda: len(mail_server.received) > before)
+    mail = mail_server.received[-1]
+    assert mail.recipients == ("ada@example.com", "bob@example.com")
+    assert mail.message["Message-ID"] == f"<{data['uuid']}@example.com>"
+    html = mail.message.get_body(("html",))
+    assert html is not None
+    assert f"cid:{image}@example.com" in html.get_content()
+    sent = sender.run("outbox", "list", "--state", "sent").splitlines()[0].split("\t")
+    assert (sent[0], sent[1], sent[3], sent[4], sent[6]) == (data["uuid"], "sent", "1", "2/2", "-")
+
+
+def test_linking_is_told_to_subscribers(sender: Attachd, client: httpx.Client) -> None:
+    conversation, file = str(uuid.uuid4()), upload(client)
+    query = {"input": json.dumps({"conversationId": conversation, "lastEventId": "0"})}
+    assert client.post(path(conversation), json=message(attachments=[file])).status_code == 200
+    with client.stream("GET", "/api/trpc/attachments.onChange", params=query) as reply:
+        changes = (json.loads(line[6:]) for line in reply.iter_lines() if line.startswith("data: {"))
+        change = next(item["json"] for item in changes if "json" in item)
+    assert (change["type"], change["id"], change["conversation_id"]) == ("attached", file, conversation)
+
+
+def test_attachments_of_the_conversation_may_be_sent_again_and_by_others(sender: Attachd, client: httpx.Client) -> None:
+    conversation, file = str(uuid.uuid4()), upload(client)
+    assert client.post(path(conversation), json=message(attachments=[file])).status_code == 200
+    assert client.post(path(conversation), json=message(attachments=[file])).status_code == 200
+    with sender.client("colleague") as colleague:
+        assert colleague.post(path(conversation), json=message(attachments=[file])).status_code == 200
+
+
+@pytest.mark.parametrize("what", ["missing", "deleted", "elsewhere", "colleague", "stranger"])
+def test_what_may_not_be_attached_is_refused_and_nothing_is_kept(sender: Attachd, client: httpx.Client, what: str) -> None:
+    conversation, good = str(uuid.uuid4()), upload(client)
+    bad = str(uuid.uuid4())
+    if what in {"colleague", "stranger"}:
+        with sender.client(what) as other:
+            bad = upload(other)
+    elif what != "missing":
+        bad = upload(client)
+    if what == "deleted":
+        client.post("/api/trpc/attachments.delete", json={"id": bad})
+    elif what == "elsewhere":
+        assert client.post(path(str(uuid.uuid4())), json=message(attachments=[bad])).status_code == 200
+    before = rows(sender, "messages"), rows(sender, "outbox"), rows(sender, "events")
+    reply = client.post(path(conversation), json=message(attachments=[good, bad]))
+    assert (reply.status_code, reply.json()["error_type"], reply.json()["data"]) == (400, "InputError", None)
+    assert bad in reply.json()["message"]
+    assert (rows(sender, "messages"), rows(sender, "outbox"), rows(sender, "events")) == before
+    assert listed(client, conversation) == set()
+
+
+def test_an_image_that_may_not_be_linked_is_sent_all_the_same(
+    sender: Attachd, client: httpx.Client, mail_server: MailServer
+) -> None:
+    """A colleague's image of the same organization; a stranger's stays as it was written."""
+    with sender.client("colleague") as colleague, sender.client("stranger") as stranger:
+        theirs, foreign = upload(colleague), upload(stranger)
+    conversation = str(uuid.uuid4())
+    before = len(mail_server.received)
+    content = f"<img src=/uploads/{theirs}><img src=/uploads/{foreign}><img src=/uploads/{uuid.uuid4()}>"
+    assert client.post(path(conversation), json=message(content=content)).status_code == 200
+    assert listed(client, conversation) == set()
+    assert eventually(lambda: len(mail_server.received) > before)
+    html = mail_server.received[-1].message.get_body(("html",))
+    assert html is not None
+    assert f"<img src=cid:{theirs}@example.com><img src=/uploads/{foreign}>" in html.get_content()
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type", "changes", "says"),
+    [
+        pytest.param(400, "InputError", {"to": []}, "to is empty", id="nobody"),
+        pytest.param(400, "InputError", {"to": None}, "to", id="null"),
+        pytest.param(400, "InputError", {"to": ["a@b.c", "d@e.f"], "cc": ["g@h.i", "j@k.l"]}, "more than 3", id="many"),
+        pytest.param(400, "InputError", {"to": ["ada"]}, "'ada' is not a mail address", id="address"),
+        pytest.param(400, "InputError", {"cc": ["a@b.c\r\nBcc: eve@example.com"]}, "cc: ", id="injection"),
+        pytest.param(400, "InputError", {"to": ["Ada\nX: y <a@b.c>"]}, "to: ", id="injection-by-name"),
+        pytest.param(400, "InputError", {"subject": "a\r\nBcc: eve@example.com"}, "subject", id="injection-by-subject"),
+        pytest.param(400, "InputError", {"subject": "a" * 501}, "500 characters", id="subject"),
+        pytest.param(400, "InputError", {"attachments": ["x"]}, "attachments", id="no-uuid"),
+        pytest.param(400, "InputError", {"attachments": [str(uuid.uuid4()) for _ in range(4)]}, "more than 3", id="files"),
+        pytest.param(400, "InputError", {"content": " "}, "content is empty", id="nothing"),
+        pytest.param(400, "InputError", {"content": 5}, "content", id="no-text"),
+        pytest.param(413, "TooLargeError", {"content": "ä" * 1001}, "2000 bytes", id="content"),
+        pytest.param(413, "TooLargeError", {"content": "x" * 1_000_000}, "mail.max_content_bytes", id="body"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(
+    sender: Attachd, client: httpx.Client, status: int, error_type: str, changes: dict[str, Any], says: str
+) -> None:
+    before = rows(sender, "messages")
+    reply = client.post(path(str(uuid.uuid4())), json=message(**changes))
+    assert (reply.status_code, reply.json()["error_type"]) == (status, error_type)
+    assert says in reply.json()["message"]
+    assert rows(sender, "messages") == before
+
+
+@pytest.mark.parametrize(
+    ("status", "error_type", "request_"),
+    [
+        (401, "AuthError", {"json": message(), "headers": {"Cookie": ""}}),
+        (403, "PermissionError", {"json": message(), "headers": {"Origin": "https://evil.example"}}),
+        (400, "InputError", {"content": json.dumps(message()), "headers": {"Content-Type": "text/plain"}}),
+        (400, "InputError", {"content": b"{", "headers": {"Content-Type": "application/json"}}),
+        (400, "InputError", {"content": b'{"content":"\\ud800"}', "headers": {"Content-Type": "application/json"}}),
+    ],
+)
+def test_requests_that_are_refused(client: httpx.Client, status: int, error_type: str, request_: dict[str, Any]) -> None:
+    reply = client.post(path(str(uuid.uuid4())), **request_)
+    assert (reply.status_code, reply.json()["error_type"]) == (status, error_type)
+
+
+def test_other_methods_and_names(sender: Attachd, client: httpx.Client) -> None:
+    assert client.get(path(str(uuid.uuid4()))).headers["allow"] == "POST"
+    assert client.post(path("x"), json=message()).json()["error_type"] == "InputError"
+    headers = {"Authorization": f"Bearer {sender.key}"}
+    assert httpx.post(sender.base_url + path(str(uuid.uuid4())), json=message(), headers=headers).status_code == 200
+    session = client.post("/api/v1/widget/sessions", json={"conversation_id": str(uuid.uuid4())}).json()["data"]["token"]
+    headers = {"Authorization": f"Bearer {session}"}
+    reply = httpx.post(sender.base_url + path(str(uuid.uuid4())), json=message(), headers=headers)
+    assert reply.status_code in {401, 403}
+
+
+def test_without_a_mail_server_messages_wait(attachd: Attachd, tmp_path: Path) -> None:
+    with attachd.client() as client:
+        id = client.post(path(str(uuid.uuid4())), json=message(to=["x@y.example"])).json()["data"]["uuid"]
+    lines = {line.split("\t")[0]: line.split("\t")[1:] for line in attachd.run("outbox", "list").splitlines()}
+    assert (lines[id][0], lines[id][2], lines[id][3]) == ("queued", "0", "0/1")
+    assert attachd.run("outbox", "list", "--state", "failed") == ""
