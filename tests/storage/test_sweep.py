@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from storage import Store, SweepReport, fresh_id
-from tests.storage.conftest import caller, files, keep
+from schemas import Record
+from storage import API_A, Details, Store, SweepReport, fresh_id
+from storage.catalog import UpkeepTable
+from tests.storage.conftest import PNG, caller, files, keep
 
 HOUR, DAY = 3600.0, 86400.0
 
@@ -92,3 +94,55 @@ async def test_files_of_somebody_else_are_left_alone(store: Store, directory: Pa
     orphan(directory, name, 99 * DAY)
     assert await sweep(store, grace_s=0) == SweepReport()
     assert files(directory) == [name]
+
+
+async def keep_media(store: Store, conversation_id: str | None = None) -> str:
+    """Upload a file by API B; gives its id."""
+    async with store.attachments.upload(caller(), "a.png", API_A) as upload:
+        await upload.write(PNG)
+        return (await upload.commit(Details(media=True, conversation_id=conversation_id))).id
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_media_that_nothing_linked_in_time_are_removed(store: Store, directory: Path, dry_run: bool) -> None:
+    unlinked = [await keep_media(store) for _ in range(2)]
+    linked, late = await keep_media(store, fresh_id()), await keep_media(store)
+    await store.attachments.attach(caller(), [late], fresh_id())
+    deleted = await keep_media(store)
+    await store.attachments.delete(caller(), deleted)
+    async with store.attachments.upload(caller(), "a.png", API_A) as upload:  # of another API
+        await upload.write(PNG)
+        other = (await upload.commit()).id
+    assert await sweep(store, unlinked_s=60) == SweepReport()  # all are younger
+    report = await sweep(store, unlinked_s=-1, dry_run=dry_run)
+    paths = [f"attachments/org-1/{id}" for id in unlinked]
+    assert report == SweepReport(unlinked=paths, unlinked_bytes=2 * len(PNG))
+    kept = {linked, late, deleted, other, *(unlinked if dry_run else ())}
+    assert {path.rsplit("/", 1)[1] for path in files(directory)} == kept
+    usage = await store.attachments.usage(caller())
+    assert (usage.count, usage.bytes) == (len(kept) - 1, (len(kept) - 1) * len(PNG))
+    found = await store.attachments.get_many(caller(role="admin"), unlinked)
+    assert found.missing == ([] if dry_run else unlinked)
+
+
+async def test_media_linked_while_the_sweep_runs_stay(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    id = await keep_media(store)
+    purge = UpkeepTable.purge_unlinked
+
+    async def purge_later(table: UpkeepTable, records: list[Record], before: str, now: str) -> list[Record]:
+        assert [record.id for record in records] == [id]
+        await store.attachments.attach(caller(), [id], fresh_id())
+        return await purge(table, records, before, now)
+
+    monkeypatch.setattr(UpkeepTable, "purge_unlinked", purge_later)
+    assert await sweep(store, unlinked_s=-1) == SweepReport()
+    async with await store.attachments.download(caller(), id) as download:
+        assert await download.read(0, len(PNG)) == PNG
+
+
+async def test_more_unlinked_media_than_a_batch(store: Store, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.sweep._BATCH", 3)
+    for _ in range(7):
+        await keep_media(store)
+    assert len((await sweep(store, unlinked_s=-1)).unlinked) == 7
+    assert files(directory) == []

@@ -342,7 +342,7 @@ export type AppRouterRecord = {
     }>;
     /**
      * A page of the attachments of a conversation, or of the organization, with cursors for an infinite list.
-     * @throws UNAUTHORIZED
+     * @throws UNAUTHORIZED, TIMEOUT
      */
     page: TRPCQueryProcedure<{
       meta: object;
