@@ -12,7 +12,7 @@ from storage.mail.html import uploads_shown, with_images
 from storage.mail.text import plain_text
 
 ID = "8c3d9e1f-0a1b-7c2d-9e3f-4a5b6c7d8e9f"
-MANY = 1_000_000
+MANY = 300_000
 
 
 def replaced(text: str) -> str:
@@ -168,7 +168,7 @@ def test_ten_megabytes_with_five_thousand_images_take_less_than_a_second() -> No
 )
 @pytest.mark.parametrize("before", ["", "<!--", "<script>", "<img src='", "<a "])
 def test_hostile_texts_take_linear_time(before: str, piece: str) -> None:
-    """A second for a megabyte, where quadratic time would be hours."""
+    """Milliseconds, where quadratic time would be minutes."""
     assert seconds(before + piece * (MANY // len(piece))) < 1
 
 
