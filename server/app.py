@@ -25,11 +25,11 @@ from schemas import ServiceError
 from server import openapi
 from server.credentials import Authenticator
 from server.log import RequestLog
-from server.mail import Delivery, delivery, mail_options
+from server.mail import Delivery, delivery
 from server.routes import rest_routes, unknown_path
-from server.setting_rules import signing_keys
 from server.settings import Settings
 from server.state import BEGIN_SHUTDOWN, UPGRADES
+from server.stores import open_settled
 from server.transports import (
     Calls,
     Limits,
@@ -41,10 +41,9 @@ from server.transports import (
     WebSocketEndpoint,
 )
 from server.trpc.requests import Rules
-from storage import MEBIBYTE, Options, Store, api_a, open_store
+from storage import Store
 
 TRPC_PREFIX = "/api/trpc/"
-DAY_S = 86_400.0
 CLIENT_CLOSED = 499  # in the log: the client went away before anything was answered (nginx's status for it)
 # What pages of allowed origins may send and read beside the safelisted headers (Fetch standard).
 CORS_REQUEST_HEADERS = (
@@ -182,24 +181,7 @@ class App:
 
     async def _open(self) -> None:
         settings = self._settings
-        store = await open_store(
-            database_url=settings.database.url,
-            directory=settings.upload.directory,
-            busy_timeout_s=settings.database.busy_timeout_seconds,
-            credential_cache_s=settings.auth.session_cache_seconds,
-            policy=api_a(settings.upload.max_file_size_mb * MEBIBYTE, settings.upload.max_image_size_mb * MEBIBYTE),
-            options=Options(
-                search_s=settings.database.search_seconds,
-                poll_s=settings.events.poll_seconds,
-                retention_s=settings.sweep.retention_days * DAY_S,
-                max_batch_size=settings.server.max_batch_size,
-                base_url=settings.server.base_url,
-                signing_keys=signing_keys(settings.signing.keys),
-                url_expiry_s=settings.signing.url_expiry_seconds,
-                url_window_s=settings.signing.url_window_seconds,
-                mail=mail_options(settings),
-            ),
-        )
+        store = await open_settled(settings)
         self._store = store
         if settings.mail.host:
             self._delivery = delivery(settings, store)

@@ -30,6 +30,7 @@ from server.log import LOG_CONFIG, log_event
 from server.migration import StartError, ensure_schema
 from server.plugins import load_routers
 from server.settings import Settings, SettingsError, with_port
+from server.stores import open_settled
 
 # Longer than the 60 s for which nginx keeps an idle connection to its upstream: the proxy closes first, and no request
 # meets a connection that is being closed.
@@ -42,12 +43,7 @@ async def open_store(settings: Settings) -> storage.Store:
     """The store of the settings, with its schema brought up to date and both its parts touched. Raises StartError."""
     try:
         ensure_schema(settings.database.url)
-        store = await storage.open_store(
-            database_url=settings.database.url,
-            directory=settings.upload.directory,
-            busy_timeout_s=settings.database.busy_timeout_seconds,
-            credential_cache_s=settings.auth.session_cache_seconds,
-        )
+        store = await open_settled(settings)
     except ServiceError as error:
         raise StartError(error.message) from error
     try:

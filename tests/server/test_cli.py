@@ -199,6 +199,7 @@ def test_sweep(tmp_path: Path) -> None:
             f"remove deleted {key}/{deleted}",
             "remove 1 unfinished (6 bytes)",
             "remove 1 deleted (7 bytes)",
+            "remove 0 unlinked (0 bytes)",
         ]
         assert server.run("sweep", "--dry-run").splitlines() == [f"would {line}" for line in report]
         assert orphan.exists()

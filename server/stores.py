@@ -1,0 +1,31 @@
+"""The store of the settings: the same for what serves and for the commands beside it."""
+
+import storage
+from server.mail import mail_options
+from server.setting_rules import signing_keys
+from server.settings import Settings
+from storage import MEBIBYTE, Options, Store, api_a
+
+_DAY_S = 86_400.0
+
+
+async def open_settled(settings: Settings) -> Store:
+    """The open store, whose database must have the newest schema. Raises SERVICE_UNAVAILABLE."""
+    return await storage.open_store(
+        database_url=settings.database.url,
+        directory=settings.upload.directory,
+        busy_timeout_s=settings.database.busy_timeout_seconds,
+        credential_cache_s=settings.auth.session_cache_seconds,
+        policy=api_a(settings.upload.max_file_size_mb * MEBIBYTE, settings.upload.max_image_size_mb * MEBIBYTE),
+        options=Options(
+            search_s=settings.database.search_seconds,
+            poll_s=settings.events.poll_seconds,
+            retention_s=settings.sweep.retention_days * _DAY_S,
+            max_batch_size=settings.server.max_batch_size,
+            base_url=settings.server.base_url,
+            signing_keys=signing_keys(settings.signing.keys),
+            url_expiry_s=settings.signing.url_expiry_seconds,
+            url_window_s=settings.signing.url_window_seconds,
+            mail=mail_options(settings),
+        ),
+    )
