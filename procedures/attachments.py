@@ -59,7 +59,7 @@ async def get_many(ctx: MemberContext, input: GetManyInput) -> Found:
 
 
 @attachments.query(member)
-@raises(Code.TIMEOUT)
+@raises(Code.FORBIDDEN, Code.TIMEOUT)
 async def page(ctx: MemberContext, input: PageInput) -> Page:
     """A page of the attachments of a conversation, or of the organization, with cursors for an infinite list."""
     return await ctx.attachments.page(ctx.principal, input)
@@ -79,13 +79,14 @@ async def limits(ctx: MemberContext) -> UploadLimits:
 
 
 @attachments.query(member)
+@raises(Code.FORBIDDEN)
 async def usage(ctx: MemberContext) -> Usage:
     """How many attachments the organization has, and how many bytes they are."""
     return await ctx.attachments.usage(ctx.principal)
 
 
 @attachments.subscription(member, name="onChange")
-@raises(Code.PRECONDITION_FAILED)
+@raises(Code.FORBIDDEN, Code.PRECONDITION_FAILED)
 async def on_change(ctx: MemberContext, input: ChangeInput) -> AsyncGenerator[Tracked[Change], None]:
     """What happens to the attachments of a conversation, once and in order, also across reconnects by `lastEventId`."""
     async with contextlib.aclosing(
@@ -124,7 +125,7 @@ async def delete(ctx: MemberContext, input: DeleteInput) -> Deleted:
 
 
 @attachments.mutation(member)
-@raises(Reason.ATTACHMENT_TOO_LARGE, Reason.INVALID_ATTACHMENT_TYPE, Code.TIMEOUT)
+@raises(Code.FORBIDDEN, Reason.ATTACHMENT_TOO_LARGE, Reason.INVALID_ATTACHMENT_TYPE, Code.TIMEOUT)
 async def upload(ctx: MemberContext, input: FileInput) -> Attachment:
     """Keep a file, under the same rules as `POST /api/upload`.
 

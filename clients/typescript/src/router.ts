@@ -342,7 +342,7 @@ export type AppRouterRecord = {
     }>;
     /**
      * A page of the attachments of a conversation, or of the organization, with cursors for an infinite list.
-     * @throws UNAUTHORIZED, TIMEOUT
+     * @throws UNAUTHORIZED, FORBIDDEN, TIMEOUT
      */
     page: TRPCQueryProcedure<{
       meta: object;
@@ -369,7 +369,7 @@ export type AppRouterRecord = {
     }>;
     /**
      * How many attachments the organization has, and how many bytes they are.
-     * @throws UNAUTHORIZED
+     * @throws UNAUTHORIZED, FORBIDDEN
      */
     usage: TRPCQueryProcedure<{
       meta: object;
@@ -378,7 +378,7 @@ export type AppRouterRecord = {
     }>;
     /**
      * What happens to the attachments of a conversation, once and in order, also across reconnects by `lastEventId`.
-     * @throws UNAUTHORIZED, PRECONDITION_FAILED
+     * @throws UNAUTHORIZED, FORBIDDEN, PRECONDITION_FAILED
      */
     onChange: TRPCSubscriptionProcedure<{
       meta: object;
@@ -426,7 +426,7 @@ export type AppRouterRecord = {
      *
      * A form has its fields. Beside any other body the headers `x-attachd-filename` (needed; the name as encodeURIComponent writes
      * it), `x-attachd-conversation-id` and `x-attachd-ticket-id` say what the fields would.
-     * @throws UNAUTHORIZED, ATTACHMENT_TOO_LARGE, INVALID_ATTACHMENT_TYPE, TIMEOUT
+     * @throws UNAUTHORIZED, FORBIDDEN, ATTACHMENT_TOO_LARGE, INVALID_ATTACHMENT_TYPE, TIMEOUT
      */
     upload: TRPCMutationProcedure<{
       meta: object;
