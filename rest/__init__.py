@@ -2,9 +2,11 @@
 
 from rest.addresses import Network, parse_networks
 from rest.attachments import Authenticate, DownloadHandler, UploadHandler, attachment_routes
+from rest.chat import CHAT_PREFIXES, ChatOptions, chat_error, chat_routes
 from rest.documented import FILE_PARAMETERS, FORM, OPENAPI_PATH, OPERATIONS, UPLOAD_ERRORS
 from rest.documents import document_route
 from rest.exchanges import BODY_SOCKET, WHOLE_ANSWER, BodySocket, Exchange, NotFound, answer, not_found
+from rest.files import FILES_PREFIXES, FilesOptions, files_error, files_routes
 from rest.headers import pick
 from rest.health import health_routes
 from rest.intake import CONVERSATION_HEADER, FILENAME_HEADER, INTAKE_HEADERS, TICKET_HEADER, receive_file, receive_form
@@ -18,8 +20,10 @@ from rest.widget import WidgetRules, widget_routes
 
 __all__ = [
     "BODY_SOCKET",
+    "CHAT_PREFIXES",
     "CONVERSATION_HEADER",
     "FILENAME_HEADER",
+    "FILES_PREFIXES",
     "FILE_PARAMETERS",
     "FORM",
     "INTAKE_HEADERS",
@@ -34,10 +38,12 @@ __all__ = [
     "Answer",
     "Authenticate",
     "BodySocket",
+    "ChatOptions",
     "Content",
     "DownloadHandler",
     "ErrorAnswer",
     "Exchange",
+    "FilesOptions",
     "MultipartReader",
     "Network",
     "NotFound",
@@ -53,8 +59,12 @@ __all__ = [
     "answer",
     "attachment_routes",
     "boundary_of",
+    "chat_error",
+    "chat_routes",
     "document_route",
     "error_reply",
+    "files_error",
+    "files_routes",
     "health_routes",
     "json_reply",
     "media_routes",

@@ -33,9 +33,11 @@ _CONSTANT: Headers = [
     (b"accept-ranges", b"bytes"),
     (b"x-content-type-options", b"nosniff"),
     (b"content-security-policy", b"sandbox; default-src 'none'"),
-    (b"cross-origin-resource-policy", b"same-site"),
     *_CACHING,
 ]
+# Other sites may show what a link gives to everyone, and nothing that a cookie of ours opens.
+_OWN_SITE = (b"cross-origin-resource-policy", b"same-site")
+_ANY_SITE = (b"cross-origin-resource-policy", b"cross-origin")
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -47,9 +49,10 @@ class Plan(msgspec.Struct, frozen=True):
     stop: int = 0
 
 
-def plan(method: str, request: Mapping[bytes, bytes], record: Record, *, attachment: bool) -> Plan:
+def plan(method: str, request: Mapping[bytes, bytes], record: Record, *, attachment: bool, public: bool = False) -> Plan:
     """What a GET or HEAD of the file gets: 200, 206 or 304. Source: RFC 9110, 13-15.
 
+    `attachment` saves what a browser would show; what is `public` may be shown by the pages of every site.
     Raises PRECONDITION_FAILED and RangeRefused.
     """
     etag = b'"%b"' % record.sha256.hex().encode()
@@ -72,6 +75,7 @@ def plan(method: str, request: Mapping[bytes, bytes], record: Record, *, attachm
         (b"etag", etag),
         (b"last-modified", modified),
         *_CONSTANT,
+        _ANY_SITE if public else _OWN_SITE,
         *_extent(record, part),
     ]
     if method == "HEAD":
@@ -91,10 +95,12 @@ def _extent(record: Record, part: Range | None) -> Headers:
     ]
 
 
-async def serve(exchange: Exchange, download: Download, send_timeout_s: float) -> None:
+async def serve(
+    exchange: Exchange, download: Download, send_timeout_s: float, *, attachment: bool = False, public: bool = False
+) -> None:
     """Answer a GET or HEAD with the file; `?download=1` saves what a browser would show. Raises as `plan`."""
-    saved = b"download=1" in exchange.scope["query_string"].split(b"&")
-    planned = plan(exchange.scope["method"], exchange.headers, download.record, attachment=saved)
+    saved = attachment or b"download=1" in exchange.scope["query_string"].split(b"&")
+    planned = plan(exchange.scope["method"], exchange.headers, download.record, attachment=saved, public=public)
     await deliver(exchange, download, planned, send_timeout_s)
 
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 from rest.attachments import DOWNLOAD_HEADERS, UPLOAD_PATH, Link, Uploaded
+from rest.documented_apis import API_OPERATIONS
 from rest.documented_media import MEDIA_OPERATIONS
 from rest.documents import DOCUMENT_HEADERS
 from rest.health import HEALTH_PATH, READINESS_PATH, Health
@@ -128,5 +129,6 @@ OPERATIONS = (
     *MEDIA_OPERATIONS,
     *(_HEALTH, head_of(_HEALTH, (200,), (Code.INTERNAL_SERVER_ERROR,))),
     *(_READINESS, head_of(_READINESS, (200,), _FAILURES)),
+    *API_OPERATIONS,
     *(_OPENAPI, head_of(_OPENAPI, (200, 304), (Code.INTERNAL_SERVER_ERROR,))),
 )

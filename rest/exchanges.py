@@ -166,7 +166,7 @@ async def answer(handle: Callable[[Exchange], Awaitable[None]], exchange: Exchan
         await handle(exchange)
     except ClientDisconnected:
         scope = exchange.scope
-        logger.info("%s %s: the client went away after %d bytes", scope["method"], scope["path"], exchange.body_bytes)
+        logger.info("%s %s: the client went away after %d bytes", scope["method"], _route(scope), exchange.body_bytes)
     except ServiceError as error:
         if error.code.http_status >= 500:
             _log(exchange, error)
@@ -178,7 +178,13 @@ async def answer(handle: Callable[[Exchange], Awaitable[None]], exchange: Exchan
 
 def _log(exchange: Exchange, error: Exception) -> None:
     fields = {"request_id": exchange.scope.get("request_id", "")}
-    logger.error("%s %s failed", exchange.scope["method"], exchange.scope["path"], exc_info=error, extra={"fields": fields})
+    logger.error("%s %s failed", exchange.scope["method"], _route(exchange.scope), exc_info=error, extra={"fields": fields})
+
+
+def _route(scope: Scope) -> str:
+    """The path as the log may have it: of a route with parameters their names, since one may be a secret."""
+    path: str = scope["route"].path if "route" in scope else scope["path"]
+    return path
 
 
 async def _reply_unless_started(exchange: Exchange, reply: Reply) -> None:

@@ -63,7 +63,7 @@ _REASON_CODES = {
 
 
 class Fault(enum.Enum):
-    """What was wrong with an upload, finer than the `Code`: for the APIs whose documents have a word of their own for it."""
+    """What was wrong with a request, finer than the `Code`: for the APIs whose documents have a word of their own for it."""
 
     NOT_A_FORM = enum.auto()
     NO_FILE = enum.auto()

@@ -4,12 +4,20 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from rest import (
+    CHAT_PREFIXES,
+    FILES_PREFIXES,
     OPENAPI_PATH,
+    ChatOptions,
+    FilesOptions,
     NotFound,
     RateLimits,
     WidgetRules,
     attachment_routes,
+    chat_error,
+    chat_routes,
     document_route,
+    files_error,
+    files_routes,
     health_routes,
     media_routes,
     message_routes,
@@ -19,13 +27,14 @@ from rest import (
 from server.credentials import Authenticator
 from server.setting_rules import rate_of, trusted_proxies
 from server.settings import Settings
-from storage import MEBIBYTE, Store, api_b, api_b_widget
+from storage import MEBIBYTE, Store, api_b, api_b_widget, api_c, api_d
 
 READY_TIMEOUT_S = 5.0  # seconds that /readyz waits for the database and the storage
 
 
 def rest_routes(settings: Settings, store: Store, authenticator: Authenticator, document: bytes) -> list[Route]:
     """All of them; `document` is what /openapi.json gives."""
+    rates = RateLimits(settings.rates.storage_url)
     return [
         *attachment_routes(
             store.attachments,
@@ -33,13 +42,15 @@ def rest_routes(settings: Settings, store: Store, authenticator: Authenticator, 
             base_url=settings.server.base_url,
             idle_timeout_s=settings.upload.idle_timeout_seconds,
         ),
-        *_media_routes(settings, store, authenticator),
+        *_media_routes(settings, store, authenticator, rates),
         *message_routes(
             store.messages,
             store.attachments,
             authenticator.required,
             idle_timeout_s=settings.upload.idle_timeout_seconds,
         ),
+        *files_routes(store.attachments, authenticator.bearer, rates, _files_options(settings)),
+        *chat_routes(store.attachments, authenticator.token, _chat_options(settings)),
         *health_routes(store.check, READY_TIMEOUT_S),
         document_route(OPENAPI_PATH, document),
     ]
@@ -47,10 +58,41 @@ def rest_routes(settings: Settings, store: Store, authenticator: Authenticator, 
 
 def unknown_path() -> ASGIApp:
     """What answers where there is no route: in the shape of the API whose prefix the path has."""
-    return NotFound({"/api/v1/": render_media, "/uploads/": render_media})
+    return NotFound(
+        {
+            **dict.fromkeys(("/api/v1/", "/uploads/"), render_media),
+            **dict.fromkeys(FILES_PREFIXES, files_error),
+            **dict.fromkeys(CHAT_PREFIXES, chat_error),
+        }
+    )
 
 
-def _media_routes(settings: Settings, store: Store, authenticator: Authenticator) -> list[Route]:
+def _files_options(settings: Settings) -> FilesOptions:
+    files = settings.files
+    return FilesOptions(
+        policy=api_c(
+            max_image_bytes=files.max_image_size_mb * MEBIBYTE,
+            max_audio_bytes=files.max_audio_size_mb * MEBIBYTE,
+            max_video_bytes=files.max_video_size_mb * MEBIBYTE,
+            max_other_bytes=files.max_other_size_mb * MEBIBYTE,
+            blocked=files.blocked_extensions,
+            max_name_characters=files.max_name_characters,
+        ),
+        rate=rate_of("files.rate_limit", files.rate_limit) if files.rate_limit else None,
+        max_user_characters=files.max_user_characters,
+        idle_timeout_s=settings.upload.idle_timeout_seconds,
+    )
+
+
+def _chat_options(settings: Settings) -> ChatOptions:
+    return ChatOptions(
+        policy=api_d(settings.chat.max_file_size_mb * MEBIBYTE),
+        base_url=settings.server.base_url,
+        idle_timeout_s=settings.upload.idle_timeout_seconds,
+    )
+
+
+def _media_routes(settings: Settings, store: Store, authenticator: Authenticator, rates: RateLimits) -> list[Route]:
     idle_timeout_s = settings.upload.idle_timeout_seconds
     max_file_bytes = settings.upload.max_file_size_mb * MEBIBYTE
     widget = settings.widget
@@ -69,7 +111,7 @@ def _media_routes(settings: Settings, store: Store, authenticator: Authenticator
             authenticate=authenticator.required,
             authenticate_widget=authenticator.widget,
             policy=api_b_widget(max_file_bytes),
-            rates=RateLimits(settings.rates.storage_url),
+            rates=rates,
             rules=rules,
             idle_timeout_s=idle_timeout_s,
         ),

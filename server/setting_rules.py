@@ -42,6 +42,8 @@ def checked(settings: Settings) -> Settings:
             f"({stream.reconnect_after_inactivity_seconds:g}), so that clients would connect again and again; lower the first"
         )
     signing_keys(settings.signing.keys)
+    if settings.files.rate_limit:
+        rate_of("files.rate_limit", settings.files.rate_limit)
     for name, rate in (("rate_limit", settings.widget.rate_limit), ("address_rate_limit", settings.widget.address_rate_limit)):
         rate_of(f"widget.{name}", rate)
     trusted_proxies(server.trusted_proxies)

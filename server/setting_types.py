@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from server.api_settings import ChatSettings, FilesSettings
 from server.mail_settings import MailSettings
 
 # RFC 6265, 4.1.1: the name of a cookie is a token of RFC 9110.
@@ -227,6 +228,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     widget: WidgetSettings = WidgetSettings()
     rates: RateSettings = RateSettings()
     mail: MailSettings = MailSettings()
+    files: FilesSettings = FilesSettings()
+    chat: ChatSettings = ChatSettings()
 
 
 class SettingKey(msgspec.Struct, frozen=True, kw_only=True):

@@ -1,16 +1,29 @@
 """Keeping attachments: the rules, the catalog of rows, the bytes. Imports schemas and nothing else of ours."""
 
 from storage.attachments import Attachments, Download
+from storage.capabilities import capability_hash, fresh_capability
 from storage.catalog import KeyInfo, OutboxEntry, migrate, schema_is_current
 from storage.clock import timestamp
 from storage.credentials import Credentials, is_widget_token
+from storage.filenames import extension_of
 from storage.ids import fresh_id
 from storage.keys import SigningKeyInfo
 from storage.links import DOWNLOAD_PATH, MEDIA_PATH
 from storage.messages import Draft, Messages, Posted
 from storage.options import MailOptions, Options
 from storage.outbox import LeaseLost, Outbox, Outgoing
-from storage.policies import API_A, MEBIBYTE, FileType, Policy, api_a, api_b, api_b_widget, api_c, api_d
+from storage.policies import (
+    API_A,
+    EXECUTABLES_AND_SCRIPTS,
+    MEBIBYTE,
+    FileType,
+    Policy,
+    api_a,
+    api_b,
+    api_b_widget,
+    api_c,
+    api_d,
+)
 from storage.signing import SigningKey, is_signed, parse_key
 from storage.store import Store, open_store
 from storage.sweep import SweepReport
@@ -19,6 +32,7 @@ from storage.uploads import BeginUpload, Details, Upload
 __all__ = [
     "API_A",
     "DOWNLOAD_PATH",
+    "EXECUTABLES_AND_SCRIPTS",
     "MEBIBYTE",
     "MEDIA_PATH",
     "Attachments",
@@ -48,6 +62,9 @@ __all__ = [
     "api_b_widget",
     "api_c",
     "api_d",
+    "capability_hash",
+    "extension_of",
+    "fresh_capability",
     "fresh_id",
     "is_signed",
     "is_widget_token",

@@ -77,6 +77,13 @@ def followed(record: Record | None, id: str) -> Record:
     return record
 
 
+def kept_for(scope: str, record: Record) -> Record:
+    """The record, if it is kept for that user of API C, or came by another API. Raises NOT_FOUND."""
+    if record.scope not in (None, scope):
+        raise not_found(record.id)
+    return record
+
+
 def deletable(principal: Principal, record: Record | None, id: str) -> Record:
     """The record, if the caller may delete it: its owner or an admin. Raises NOT_FOUND, FORBIDDEN."""
     return _owned(principal, present(principal, record, id), "only the owner of an attachment or an admin may delete it")

@@ -31,6 +31,7 @@ from schemas import (
 )
 from storage import access
 from storage.blobs import Blobs
+from storage.capabilities import capability_hash
 from storage.catalog import AttachmentTable, EventTable, PageTable, Sqlite
 from storage.changes import Changes
 from storage.clock import timestamp
@@ -219,6 +220,17 @@ class Attachments:
         """As `follow`, for the links of `media_url`."""
         await self._links.verify_media(id.lower(), query)
         return Download(access.followed(await self._table.find(id.lower()), id), self._blobs)
+
+    async def scoped(self, principal: Principal, id: str, scope: str) -> Download:
+        """The file of an attachment that is kept for that user of API C, or for nobody in particular. Raises NOT_FOUND."""
+        record = access.present(principal, await self._table.find(id.lower()), id)
+        return Download(access.kept_for(scope, record), self._blobs)
+
+    async def public(self, id: str, capability: str) -> Download:
+        """The file that a public link of API D leads to, by its id and its secret. Raises NOT_FOUND."""
+        hashed = capability_hash(capability)
+        record = None if hashed is None else await self._table.of_capability(hashed)
+        return Download(access.followed(record if record and record.id == id.lower() else None, id), self._blobs)
 
     def close(self) -> None:
         """End the subscriptions; before the database is closed."""
