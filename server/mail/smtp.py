@@ -22,6 +22,8 @@ from storage.mail import BASE64_LINE_BYTES, UNANSWERED, Composed, Failure, File,
 PIECE_BYTES = BASE64_LINE_BYTES * 1024
 QUIT_TIMEOUT_S = 5.0
 _START_INPUT, _OK = 354, 250
+# Authentication and encryption (RFC 4954, 6; RFC 3207, 4): whatever they are refused upon, they are of us, not of a mail.
+_OF_US = frozenset({530, 534, 535, 538})
 _LINE_CHARACTERS = 76
 _DOT = re.compile(rb"^\.", re.MULTILINE)
 _BLANKS = re.compile(r"[\s\0-\x1f\x7f]+")
@@ -53,6 +55,10 @@ def failure_of(error: Exception, stage: str = "") -> Failure:
     else:
         text = str(error) or type(error).__name__
     return Failure(text=_one_line(f"{stage}: {text}" if stage else text))
+
+
+def _is_permanent(code: int) -> bool:
+    return code >= 500 and code not in _OF_US
 
 
 def _one_line(text: str) -> str:
@@ -152,7 +158,9 @@ class Connection:
                 await self._client.rcpt(address)
             except aiosmtplib.SMTPRecipientRefused as error:
                 # 552 is an old way to say "too many recipients for one mail" (RFC 5321, 4.5.3.1.10).
-                refused[address] = msgspec.structs.replace(failure_of(error), permanent=500 <= error.code != 552)
+                refused[address] = msgspec.structs.replace(
+                    failure_of(error), permanent=_is_permanent(error.code) and error.code != 552
+                )
             except (aiosmtplib.SMTPException, OSError) as error:
                 raise _refused(error, f"RCPT TO {address}") from error
             else:
@@ -164,7 +172,9 @@ class Connection:
         try:
             answer = await self._client.execute_command(b"DATA")
             if answer.code != _START_INPUT:
-                raise Refused(Failure(text=_one_line(f"DATA: {answer.code} {answer.message}"), permanent=answer.code >= 500))
+                raise Refused(
+                    Failure(text=_one_line(f"DATA: {answer.code} {answer.message}"), permanent=_is_permanent(answer.code))
+                )
             self.writing = True
             self._writer = writer = _writer(self._client)
             for piece in mail.pieces:
@@ -191,7 +201,7 @@ class Connection:
         self.writing = False
         if answer.code == _OK:
             return None
-        return Failure(text=_one_line(f"{answer.code} {answer.message}"), permanent=answer.code >= 500)
+        return Failure(text=_one_line(f"{answer.code} {answer.message}"), permanent=_is_permanent(answer.code))
 
 
 def _writer(client: aiosmtplib.SMTP) -> asyncio.StreamWriter:
@@ -202,7 +212,7 @@ def _writer(client: aiosmtplib.SMTP) -> asyncio.StreamWriter:
 
 
 def _refused(error: Exception, stage: str) -> Refused:
-    permanent = isinstance(error, aiosmtplib.SMTPResponseException) and error.code >= 500
+    permanent = isinstance(error, aiosmtplib.SMTPResponseException) and _is_permanent(error.code)
     return Refused(msgspec.structs.replace(failure_of(error, stage), permanent=permanent))
 
 

@@ -8,11 +8,14 @@ import threading
 import time
 from collections.abc import Callable
 from email.message import EmailMessage
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import msgspec
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+CERTIFICATE = Path(__file__).with_name("mail_server.pem")  # of 127.0.0.1, signed by itself, with its key; for a hundred years
 
 
 class Received(msgspec.Struct, frozen=True):
@@ -36,10 +39,14 @@ class MailServer:
 
     `recipient_answers` has what RCPT answers by address, `answers` what whole mails are answered, one after the other, then
     250; "drop" closes the connection instead. `began` counts the mails that came whole, acknowledged or not. `pause_s` is how
-    long a whole mail waits for its answer.
+    long a whole mail waits for its answer. With a `password`, whoever has another is refused.
     """
 
-    def __init__(self, *, max_bytes: int = 2**26, tls: ssl.SSLContext | None = None, password: str = "") -> None:
+    def __init__(self, *, max_bytes: int = 2**26, security: str = "none", password: str = "") -> None:
+        tls = None
+        if security != "none":
+            tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            tls.load_cert_chain(CERTIFICATE)
         self.recipient_answers: dict[str, str] = {}
         self.sender_answer = ""
         self.answers: list[str] = []
@@ -47,17 +54,23 @@ class MailServer:
         self.received: list[Received] = []
         self.began = 0
         self.connections = 0
+        self.logins = 0
         self.busy = self.most_busy = 0
         self.port = 0
-        self._options: dict[str, Any] = {"data_size_limit": max_bytes, "hostname": "mail.test", "tls_context": tls}
+        self._options: dict[str, Any] = {"data_size_limit": max_bytes, "hostname": "mail.test"}
+        self._options |= {"tls_context": tls, "require_starttls": True} if security == "starttls" else {}
+        self._tls = tls if security == "tls" else None
         if password:
-            self._options |= {"authenticator": self._authenticate, "auth_required": True, "auth_require_tls": tls is not None}
+            # Of a connection that began with TLS aiosmtpd does not know that it did.
+            required = security == "starttls"
+            self._options |= {"authenticator": self._authenticate, "auth_required": required, "auth_require_tls": required}
         self._password = password
         self._loop = asyncio.new_event_loop()
         self._server: asyncio.Server | None = None
 
     def _authenticate(self, _server: object, _session: object, _envelope: object, _mechanism: str, data: Any) -> AuthResult:
         assert isinstance(data, LoginPassword)
+        self.logins += 1
         return AuthResult(success=data.password.decode() == self._password, handled=False)
 
     def start(self) -> None:
@@ -65,7 +78,7 @@ class MailServer:
         asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
 
     async def _listen(self) -> None:
-        self._server = await self._loop.create_server(self._protocol, "127.0.0.1", self.port)
+        self._server = await self._loop.create_server(self._protocol, "127.0.0.1", self.port, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     def _protocol(self) -> SMTP:

@@ -16,7 +16,7 @@ from server.mail.leases import Lease
 from server.mail_settings import MailSettings
 from storage import API_A, Details, Draft, LeaseLost, MailOptions, Options, OutboxEntry, Store, fresh_id, migrate, open_store
 from storage.mail import parse_mailbox
-from tests.server.mail_server import MailServer
+from tests.server.mail_server import CERTIFICATE, MailServer
 
 CALLER = Principal(kind="session", user_id=fresh_id(), organization_id=fresh_id(), role="member")
 CONVERSATION = fresh_id()
@@ -355,3 +355,46 @@ async def test_twenty_five_megabytes_go_in_pieces(store: Store, server: MailServ
         assert (await ended(store, await post(store, "x", ids))).state == "sent"
     parts = list(server.wait_for(1)[0].message.iter_attachments())
     assert [part.get_payload(decode=True) == b"PK\x03\x04" + content for part in parts] == [True] * 4
+
+
+@pytest.mark.parametrize("security", ["starttls", "tls"])
+async def test_secured_and_authenticated(store: Store, security: str) -> None:
+    with MailServer(security=security, password="right") as server:
+        trusted = {"security": security, "ca_file": str(CERTIFICATE), "username": "support", "password": "right"}
+        async with sending(store, settings(server, **trusted)):
+            entry = await until(store, await post(store), lambda entry: entry.state != "queued" or entry.error)
+        assert (entry.state, entry.error, server.logins) == ("sent", "", 1)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        pytest.param({"password": "wrong"}, "535 ", id="password"),
+        pytest.param({"ca_file": ""}, "certificate", id="certificate"),
+        pytest.param({"security": "none", "username": "", "password": ""}, "530 ", id="not-secured"),
+        pytest.param({"security": "tls"}, "SSL", id="tls-where-there-is-none"),
+    ],
+)
+async def test_what_the_server_refuses_of_us_is_tried_again(store: Store, changes: dict[str, str], says: str) -> None:
+    """A wrong password is no fault of a message: when it is mended, the message goes out."""
+    right = {"security": "starttls", "ca_file": str(CERTIFICATE), "username": "support", "password": "right"}
+    with MailServer(security="starttls", password="right") as server:
+        async with sending(store, settings(server, **{**right, **changes})):
+            id = await post(store)
+            entry = await until(store, id, lambda entry: entry.attempts >= 2 and entry.error)
+        assert (entry.state, says in entry.error) == ("queued", True), entry.error
+        assert "right" not in entry.error
+        async with sending(store, settings(server, **right)):
+            assert (await ended(store, id)).state == "sent"
+
+
+async def test_nothing_is_sent_to_a_server_that_has_no_starttls(store: Store, server: MailServer) -> None:
+    async with sending(store, settings(server, security="starttls")):
+        entry = await until(store, await post(store), lambda entry: entry.attempts >= 2 and entry.error)
+    assert (entry.state, "STARTTLS" in entry.error) == ("queued", True), entry.error
+    assert server.began == 0
+
+
+async def test_a_ca_file_that_is_none_is_told(store: Store, server: MailServer) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        Delivery(store.outbox, settings(server, security="tls", ca_file="/none.pem"), parse_mailbox("a@b.c"), "x")

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.running import Attachd
+from tests.running import Attachd, run_attachd
 from tests.server.mail_server import MailServer, eventually
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\1\2\3" * 16
@@ -33,6 +34,7 @@ def sender(tmp_path_factory: pytest.TempPathFactory, mail_server: MailServer) ->
         ATTACHD_MAIL_SECURITY="none",
         ATTACHD_MAIL_SENDER="Support <support@example.com>",
         ATTACHD_MAIL_MAX_CONTENT_BYTES="2000",
+        ATTACHD_MAIL_MAX_MESSAGE_BYTES="50000000",
         ATTACHD_MAIL_MAX_RECIPIENTS="3",
         ATTACHD_MAIL_MAX_ATTACHMENTS="3",
     ) as attachd:
@@ -224,3 +226,44 @@ def test_without_a_mail_server_messages_wait(attachd: Attachd, tmp_path: Path) -
     lines = {line.split("\t")[0]: line.split("\t")[1:] for line in attachd.run("outbox", "list").splitlines()}
     assert (lines[id][0], lines[id][2], lines[id][3]) == ("queued", "0", "0/1")
     assert attachd.run("outbox", "list", "--state", "failed") == ""
+
+
+def most_memory(process: int) -> int:
+    """The most memory that the process has used since `forget_memory`, in bytes."""
+    lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith("VmHWM")).split()[1])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells the memory")
+def test_a_large_file_takes_little_memory(sender: Attachd, client: httpx.Client, mail_server: MailServer) -> None:
+    """24 MiB, 33 MB in the mail, which must not be in memory at any time."""
+    content = b"PK\x03\x04" + b"\0" * (24 * 2**20)
+    file = client.post("/api/v1/media", files={"file": ("a.zip", content)}).json()["data"]["uuid"]
+    before = len(mail_server.received)
+    Path(f"/proc/{sender.process.pid}/clear_refs").write_text("5", encoding="ascii")  # forget the upload
+    memory = most_memory(sender.process.pid)
+    assert client.post(path(str(uuid.uuid4())), json=message(attachments=[file])).status_code == 200
+    assert eventually(lambda: len(mail_server.received) > before, 30)
+    assert most_memory(sender.process.pid) - memory < 8 * 2**20
+    (part,) = mail_server.received[-1].message.iter_attachments()
+    assert part.get_payload(decode=True) == content
+
+
+def test_what_failed_is_listed_and_sent_again(sender: Attachd, client: httpx.Client, mail_server: MailServer) -> None:
+    mail_server.recipient_answers = {"bob@example.com": "550 no such user"}
+    id = client.post(path(str(uuid.uuid4())), json=message(to=["bob@example.com"])).json()["data"]["uuid"]
+    assert eventually(lambda: id in sender.run("outbox", "list", "--state", "failed"), 20)
+    (line,) = sender.run("outbox", "list").splitlines()
+    columns = line.split("\t")
+    assert (columns[0], columns[1], columns[3], columns[4]) == (id, "failed", "1", "0/1")
+    assert columns[6] == "bob@example.com: 550 no such user"
+    mail_server.recipient_answers = {}
+    before = len(mail_server.received)
+    assert sender.run("outbox", "retry", "--all") == f"queued {id}\n"
+    assert eventually(lambda: len(mail_server.received) > before)
+    refused = run_attachd("outbox", "retry", id, folder=sender.folder, **sender.settings)
+    assert (refused.returncode, f"being sent now: {id}" in refused.stderr) == (1, True)
+    assert run_attachd("outbox", "retry", folder=sender.folder, **sender.settings).returncode == 2
+    lines = [line for line in sender.lines() if line.get("id") == id]
+    assert [line["message"] for line in lines] == ["mail failed", "mail sent"]
+    assert "bob" not in str({**lines[1]})
