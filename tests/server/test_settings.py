@@ -288,3 +288,33 @@ def test_signing_keys_that_cannot_be_used_are_named_and_not_shown(tmp_path: Path
         settings_of(tmp_path, f"[signing]\nkeys = {keys}\n")
     assert SIGNING_SECRET not in str(caught.value)
     assert "c2hvcnQ" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ('host = "x"', "mail.sender is needed with mail.host"),
+        ('sender = "x"', "mail.sender: 'x' is not a mail address"),
+        ('security = "ssl"', 'mail.security: unknown \'ssl\'; write "starttls", "tls" or "none"'),
+        ('username = "x"', "mail.username and mail.password are needed together"),
+        ('password = "hunter2"', "mail.username and mail.password are needed together"),
+        (
+            'host = "x"\nsender = "a@b.c"\nsecurity = "none"\nusername = "x"\npassword = "hunter2"',
+            'mail.security = "none" would',
+        ),
+        ("password = 2", "mail.password must be a string"),
+        ("lease_seconds = 0.5", "mail.lease_seconds must be a number from 1 to 3600, not 0.5"),
+    ],
+)
+def test_settings_of_mail_that_cannot_be_used_are_named(tmp_path: Path, lines: str, message: str) -> None:
+    (tmp_path / "config.toml").write_text(f"[mail]\n{lines}\n", encoding="utf-8")
+    with pytest.raises(SettingsError) as raised:
+        load_settings(tmp_path / "config.toml", {})
+    assert message in str(raised.value)
+    assert "hunter2" not in str(raised.value)
+
+
+def test_a_relay_on_this_machine_may_take_a_password_in_the_clear(tmp_path: Path) -> None:
+    lines = 'host = "127.0.0.1"\nsender = "Support <a@b.c>"\nsecurity = "none"\nusername = "x"\npassword = "y"\n'
+    (tmp_path / "config.toml").write_text(f"[mail]\n{lines}", encoding="utf-8")
+    assert load_settings(tmp_path / "config.toml", {}).mail.sender == "Support <a@b.c>"
