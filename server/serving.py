@@ -27,6 +27,7 @@ from schemas import ServiceError
 from server.app import App, create_app
 from server.body_socket import BodyProtocol
 from server.log import LOG_CONFIG, log_event
+from server.mail import check_mail
 from server.migration import StartError, ensure_schema
 from server.plugins import load_routers
 from server.settings import Settings, SettingsError, with_port
@@ -91,8 +92,9 @@ def run(settings: Settings, listening: socket.socket) -> int:
 
 
 def serve(settings: Settings) -> int:
-    """Check plugins and store, listen, run. Raises SettingsError for a plugin, StartError."""
+    """Check plugins, certificates and store, listen, run. Raises SettingsError for the first two, StartError."""
     load_routers(settings.server.plugins)
+    check_mail(settings)
     asyncio.run(check_store(settings))
     settings, listening = listen(settings)
     return run(settings, listening)

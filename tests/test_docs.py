@@ -227,6 +227,12 @@ def test_the_curl_line_that_uploads_runs(attachd: Attachd, tmp_path: Path) -> No
     assert (attachment["filename"], attachment["size"]) == ("note.txt", 6)
 
 
+def test_the_curl_line_that_sends_a_message_runs(attachd: Attachd, tmp_path: Path) -> None:
+    (script,) = blocks(section("Messages"), "sh")
+    values = f"base={attachd.base_url} token={attachd.tokens['member']} conversation={uuid.uuid4()} image={uuid.uuid4()}"
+    assert json.loads(shell(f"{values}\n{script}", tmp_path))["data"]["to"] == ["Ada <ada@example.com>"]
+
+
 def test_every_header_of_a_file_is_in_the_table() -> None:
     documented = set(re.findall(r"`([a-z-]+)`", " ".join(row[0] for row in rows(section("Files as input")))))
     assert documented == {name.decode() for name in INTAKE_HEADERS - {b"content-type", b"content-encoding"}}

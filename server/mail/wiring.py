@@ -3,22 +3,28 @@
 import ipaddress
 from urllib.parse import urlsplit
 
-from schemas import Code, ServiceError
 from server.mail.delivery import Delivery
+from server.mail.smtp import tls_context
 from server.setting_rules import mail_sender
-from server.settings import Settings
+from server.settings import Settings, SettingsError
 from storage import MailOptions, Store
 
 _DAY_S = 86_400
 
 
-def delivery(settings: Settings, store: Store) -> Delivery:
-    """What sends the messages of the store. Raises ServiceError when `mail.ca_file` cannot be used."""
+def check_mail(settings: Settings) -> None:
+    """Raises SettingsError when `mail.ca_file` cannot be used."""
+    mail = settings.mail
     try:
-        return Delivery(store.outbox, settings.mail, mail_sender(settings.mail), _ehlo_name(settings.server.base_url))
-    except OSError as error:
-        message = f"mail.ca_file: {settings.mail.ca_file}: {error.strerror or error}"
-        raise ServiceError(Code.SERVICE_UNAVAILABLE, message) from error
+        if mail.host and mail.ca_file:
+            tls_context(mail)
+    except OSError as error:  # an SSLError is one, of a file without certificates
+        raise SettingsError(f"mail.ca_file: {mail.ca_file}: {error.strerror or error}") from error
+
+
+def delivery(settings: Settings, store: Store) -> Delivery:
+    """What sends the messages of the store. Raises OSError when `mail.ca_file` cannot be used."""
+    return Delivery(store.outbox, settings.mail, mail_sender(settings.mail), _ehlo_name(settings.server.base_url))
 
 
 def mail_options(settings: Settings) -> MailOptions:

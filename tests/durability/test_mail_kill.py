@@ -81,6 +81,17 @@ def test_a_mail_without_an_answer_stays_where_that_is_wished(tmp_path: Path) -> 
         server.wait_for(1)
 
 
+def test_a_stop_waits_for_the_answer(tmp_path: Path) -> None:
+    with MailServer() as server, sender(tmp_path, server) as attachd:
+        server.pause_s = 0.5
+        with attachd.client() as client:
+            message_id = post(client)
+        assert eventually(lambda: server.began == 1)
+        assert attachd.stop() == 0
+        assert entries(attachd) == {message_id: ("sent", 0)}
+        server.wait_for(1)
+
+
 @pytest.mark.parametrize(
     "workers",
     [1, pytest.param(2, marks=pytest.mark.skipif(sys.platform != "linux", reason="/proc names the workers"))],

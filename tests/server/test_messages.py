@@ -13,6 +13,7 @@ import pytest
 
 from tests.running import Attachd, run_attachd
 from tests.server.mail_server import MailServer, eventually
+from tests.server.test_openapi import assert_documented
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\1\2\3" * 16
 
@@ -267,3 +268,32 @@ def test_what_failed_is_listed_and_sent_again(sender: Attachd, client: httpx.Cli
     lines = [line for line in sender.lines() if line.get("id") == id]
     assert [line["message"] for line in lines] == ["mail failed", "mail sent"]
     assert "bob" not in str({**lines[1]})
+
+
+@pytest.mark.parametrize(
+    ("status", "request_"),
+    [
+        (200, {"json": message()}),
+        (400, {"json": {}}),
+        (401, {"json": message(), "headers": {"Cookie": ""}}),
+        (403, {"json": message(), "headers": {"Origin": "https://evil.example"}}),
+        (413, {"json": message(content="x" * 3000)}),
+    ],
+)
+def test_messages_answer_what_is_documented(
+    sender: Attachd, client: httpx.Client, status: int, request_: dict[str, Any]
+) -> None:
+    described = httpx.get(f"{sender.base_url}/openapi.json").json()
+    reply = client.post(path(str(uuid.uuid4())), **request_)
+    assert reply.status_code == status
+    assert_documented(described, path("{uuid}"), reply)
+
+
+@pytest.mark.parametrize(("file", "says"), [("none.pem", "No such file"), ("empty.pem", "")])
+def test_certificates_that_cannot_be_used_stop_the_start(tmp_path: Path, file: str, says: str) -> None:
+    (tmp_path / "empty.pem").write_text("nothing", encoding="ascii")
+    given = {"ATTACHD_MAIL_HOST": "x", "ATTACHD_MAIL_SENDER": "a@b.c", "ATTACHD_MAIL_CA_FILE": file}
+    done = run_attachd("serve", folder=tmp_path, ATTACHD_SERVER_PORT="0", **given)
+    assert (done.returncode, f"mail.ca_file: {file}: {says}" in done.stderr, done.stderr.count("\n")) == (2, True, 1), (
+        done.stderr
+    )
