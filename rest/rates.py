@@ -15,7 +15,7 @@ from schemas import Code, RateLimited, ServiceError
 
 Rate = RateLimitItem
 MEMORY = "memory://"
-REDIS_SCHEMES = ("redis", "rediss", "redis+unix", "redis+sentinel", "redis+cluster")
+REDIS_SCHEMES = ("redis", "rediss")
 
 
 def parse_rate(text: str) -> Rate:

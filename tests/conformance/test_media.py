@@ -2,9 +2,11 @@
 
 import json
 import re
+import socket
 import subprocess
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -341,3 +343,22 @@ def test_media_are_attachments(agent: httpx.Client) -> None:
     listed = agent.get("/api/trpc/attachments.get", params={"input": f'{{"id":"{media["uuid"]}"}}'}).json()
     seen = listed["result"]["data"]["json"]
     assert (seen["id"], seen["filename"], seen["conversation_id"]) == (media["uuid"], media["filename"], None)
+
+
+def test_a_client_that_stops_sending_and_a_file_that_is_lost(tmp_path: Path) -> None:
+    with Attachd(tmp_path, ATTACHD_UPLOAD_IDLE_TIMEOUT_SECONDS="0.5") as site, site.client() as client:
+        media = upload(client)
+        host, port = site.base_url.removeprefix("http://").split(":")
+        head = f"POST /api/v1/media HTTP/1.1\r\nHost: x\r\nCookie: session={site.tokens['member']}\r\n"
+        with socket.create_connection((host, int(port)), 20) as connection:
+            connection.sendall(f"{head}Content-Type: {FORM}\r\nContent-Length: 9\r\n\r\n--b".encode())
+            answer = connection.makefile("rb").read()
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        message = "nothing came for 0.5 seconds, the request is given up"
+        assert json.loads(answer.partition(b"\r\n\r\n")[2]) == error("InputError", message)
+        for blob in (tmp_path / "data" / "blobs").rglob(media["uuid"]):
+            blob.unlink()
+        lost = client.get(media["url"])
+        assert (lost.status_code, lost.json()["error_type"]) == (503, "GeneralError")
+        assert lost.json() == error("GeneralError", lost.json()["message"])
+        assert lost.headers["retry-after"] == "5"

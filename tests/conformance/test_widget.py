@@ -250,3 +250,23 @@ def test_a_session_ends(tmp_path_factory: pytest.TempPathFactory) -> None:
         mint(agent)
         with contextlib.closing(sqlite3.connect(site.folder / "data/attachd.db")) as database:
             assert database.execute("SELECT count(*) FROM widget_sessions").fetchone() == (1,), "the ended one is removed"
+
+
+def test_a_page_of_an_allowed_origin(tmp_path_factory: pytest.TempPathFactory) -> None:
+    page_of = {"Origin": "https://shop.example", "Sec-Fetch-Site": "cross-site"}
+    folder = tmp_path_factory.mktemp("origins")
+    with (
+        Attachd(folder, ATTACHD_SERVER_ALLOWED_ORIGINS="https://shop.example") as site,
+        site.client() as agent,
+        visitor(site, mint(agent)) as page,
+    ):
+        asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+        preflight = page.options(UPLOAD, headers=page_of | asked)
+        assert preflight.status_code == 200
+        assert preflight.headers["access-control-allow-origin"] == "https://shop.example"
+        assert "authorization" in preflight.headers["access-control-allow-headers"].lower()
+        taken = page.post(UPLOAD, files=FILES, headers=page_of)
+        assert (taken.status_code, taken.headers["access-control-allow-origin"]) == (200, "https://shop.example")
+        assert "retry-after" in taken.headers["access-control-expose-headers"].lower()
+        elsewhere = page.post(UPLOAD, files=FILES, headers={"Origin": "https://evil.example"})
+        assert "access-control-allow-origin" not in elsewhere.headers, "its page may not read the answer"

@@ -318,3 +318,37 @@ def test_a_relay_on_this_machine_may_take_a_password_in_the_clear(tmp_path: Path
     lines = 'host = "127.0.0.1"\nsender = "Support <a@b.c>"\nsecurity = "none"\nusername = "x"\npassword = "y"\n'
     (tmp_path / "config.toml").write_text(f"[mail]\n{lines}", encoding="utf-8")
     assert load_settings(tmp_path / "config.toml", {}).mail.sender == "Support <a@b.c>"
+
+
+@pytest.mark.parametrize(
+    ("toml", "message"),
+    [
+        pytest.param(
+            '[widget]\nrate_limit = "often"', 'widget.rate_limit must be a number and a time, such as "10/minute"', id="rate"
+        ),
+        pytest.param(
+            '[widget]\naddress_rate_limit = ""', "widget.address_rate_limit must be a number and a time", id="no-rate"
+        ),
+        pytest.param(
+            '[server]\ntrusted_proxies = ["proxy"]', "server.trusted_proxies: 'proxy' does not appear to be", id="proxy"
+        ),
+        pytest.param(
+            '[server]\ntrusted_proxies = ["10.0.0.1/8"]', "server.trusted_proxies: 10.0.0.1/8 has host bits set", id="bits"
+        ),
+        pytest.param(
+            '[rates]\nstorage_url = "mongodb://x"', 'rates.storage_url must be "memory://" or begin with redis://', id="store"
+        ),
+    ],
+)
+def test_limits_and_proxies_that_cannot_be_used(tmp_path: Path, toml: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=re.escape(message)):
+        settings_of(tmp_path, toml)
+
+
+def test_redis_needs_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(
+        SettingsError, match=r"rates\.storage_url: the package redis is missing; install attachd\[redis\]"
+    ) as caught:
+        settings_of(tmp_path, '[rates]\nstorage_url = "redis://:password@host/0"')
+    assert "password" not in str(caught.value)
