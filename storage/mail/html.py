@@ -28,7 +28,7 @@ TOKEN = re.compile(
     rf"""
     <!--(?:-?+>|.*?(?:--!?+>|\Z))
     | <[!?][^>]*+>?+
-    | </(?:(?P<end>[A-Za-z][^\t\n\f\r />]*+){_REST}|[^A-Za-z][^>]*+>?+)
+    | </(?:(?P<end>[A-Za-z][^\t\n\f\r />]*+){_REST}|(?![A-Za-z])[^>]*+>?+)
     | <(?P<raw>{_RAW_NAMES}){_END}{_REST}.*?(?=</(?P=raw){_END}|\Z)
     | <plaintext{_END}{_REST}.*+
     | <im(?:g|age){_END}(?P<image>{_REST})

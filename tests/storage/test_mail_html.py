@@ -117,6 +117,7 @@ _TAGS = st.sampled_from(
 
 @given(st.lists(_TAGS, max_size=14).map("".join))
 @example(f"<a <img src=/uploads/{ID}>")
+@example(f"</><img src=/uploads/{ID}>")
 @example(f"<script><!--<img src=/uploads/{ID}></script>")
 def test_a_browsers_parser_finds_the_same_images(text: str) -> None:
     # Left out, and said so: a script within a comment within a script.
