@@ -18,6 +18,7 @@ from storage.mail import Mailbox, Recipient, has_controls, parse_mailbox, upload
 from storage.options import MailOptions
 
 MAX_SUBJECT_CHARACTERS = 500  # RFC 5322 (2.1.1) has 998 to a line, and characters of other scripts take more when encoded
+MAX_IMAGES = 10_000  # uploads that one text shows: each is a few microseconds of the one writer
 _THREAD_FROM_CHARACTERS = 65_536  # 2 ms: a longer text is looked through in a thread
 # What makes an attachment unfit for a message; to who posts it, its list is wrong.
 _UNFIT = frozenset({Code.NOT_FOUND, Code.FORBIDDEN, Code.CONFLICT})
@@ -62,6 +63,8 @@ class Messages:
         conversation_id = conversation_id.lower()
         listed = list(dict.fromkeys(id.lower() for id in draft.attachments))
         shown = await shown_in(draft.content)
+        if len(shown) > MAX_IMAGES:
+            raise ServiceError(Code.BAD_REQUEST, f"content shows more than {MAX_IMAGES} uploads")
         now = timestamp()
         message = Message(
             id=(id := fresh_id()),

@@ -104,7 +104,7 @@ def test_killed_again_and_again(tmp_path: Path, workers: int) -> None:
     posted: list[str] = []
     with MailServer() as server, sender(tmp_path, server, workers) as attachd:
         server.pause_s = 0.02
-        for _ in range(3):
+        for _ in range(2):
             with attachd.client() as client:
                 posted += [post(client) for _ in range(15)]
             time.sleep(chance.uniform(0, 0.15))

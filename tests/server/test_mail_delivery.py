@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from schemas import Principal
+from schemas import Principal, ServiceError
 from server.mail import Delivery
 from server.mail.attempts import Attempts
 from server.mail.leases import Lease
@@ -398,3 +398,16 @@ async def test_nothing_is_sent_to_a_server_that_has_no_starttls(store: Store, se
 async def test_a_ca_file_that_is_none_is_told(store: Store, server: MailServer) -> None:
     with pytest.raises(OSError, match="No such file"):
         Delivery(store.outbox, settings(server, security="tls", ca_file="/none.pem"), parse_mailbox("a@b.c"), "x")
+
+
+async def test_a_text_shows_thousands_of_images_but_not_any_number(store: Store, server: MailServer) -> None:
+    image = await keep(store, "a.png", PNG)
+    images = [f"<img src=/uploads/{fresh_id()}>" for _ in range(10_000)]
+    id = await post(store, "".join([*images[1:], f"<img src=/uploads/{image}>"]))
+    async with sending(store, settings(server)):
+        assert (await ended(store, id)).state == "sent"
+    html = server.wait_for(1)[0].message.get_body(("html",))
+    assert html is not None
+    assert html.get_content().count("src=cid:") == 1
+    with pytest.raises(ServiceError, match="content shows more than 10000 uploads"):
+        await post(store, "".join([*images, f"<img src=/uploads/{image}>"]))
