@@ -15,8 +15,8 @@ from storage import Upload
 Feed = Callable[[bytearray, int], list[Event]]
 
 LEAST_BYTES = 512 * 1024  # below that, what is left has mostly come already
-_BUFFER_BYTES = 256 * 1024  # fits a processor's own cache, so that reading, hashing and writing find the bytes there
-_READS_A_HOP = 64  # 16 MiB: then other uploads have their turn
+_BUFFER_BYTES = 1024 * 1024  # a thread's own; with less, more time goes into the calls around reading and writing
+_READS_A_HOP = 16  # 16 MiB: then other uploads have their turn
 
 
 class _Buffers(threading.local):
