@@ -210,6 +210,8 @@ class LimitedProtocol(HttpToolsProtocol):
             body = b""
         self.transport.write(b"".join((STATUS_LINE[status], defaults, headers, connection, body)))
         cycle.message_event.set()
+        # These hold the cycle, which holds the scope, which holds these: every request would wait for the garbage collector.
+        del cycle.scope["extensions"]
         if not cycle.keep_alive:
             self.transport.close()
         cycle.on_response()

@@ -1,6 +1,7 @@
 """The limits on a request's head, over a real socket and uvicorn's own machinery."""
 
 import asyncio
+import gc
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -237,3 +238,23 @@ def test_the_application_is_told_of_the_shutdown_before_answers_are_waited_for()
         return rest
 
     assert b"ended" in asyncio.run(main())
+
+
+def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
+    request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+
+    async def main() -> int:
+        async with serving(LimitedProtocol, whole) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            gc.collect()
+            gc.disable()
+            try:
+                for _ in range(100):
+                    writer.write(request)
+                    await reader.readuntil(b"GET")
+                return gc.collect()
+            finally:
+                gc.enable()
+                writer.close()
+
+    assert asyncio.run(main()) < 100
