@@ -3,6 +3,7 @@
 from typing import Any
 
 from rest.attachments import DOWNLOAD_HEADERS, UPLOAD_PATH, Link, Uploaded
+from rest.described import DIGEST_PARAMETERS, FILE_ANSWERS
 from rest.documented_apis import API_OPERATIONS
 from rest.documented_media import MEDIA_OPERATIONS
 from rest.documents import DOCUMENT_HEADERS
@@ -14,11 +15,7 @@ from storage import DOWNLOAD_PATH
 
 OPENAPI_PATH = "/openapi.json"
 
-_DIGESTS = ("content-digest", "repr-digest")
-
-
 # What comes with a file, in a form or as the body itself: here and for the procedures that take one.
-DIGEST_PARAMETERS = header_parameters(*_DIGESTS)
 FILE_PARAMETERS = (
     Parameter(name=FILENAME_HEADER, place="header", doc="The name of a file that is the body: UTF-8, percent-encoded."),
     Parameter(name=CONVERSATION_HEADER, place="header", doc="Conversation of a file that is the body.", type=Id),
@@ -68,18 +65,13 @@ _DOWNLOAD = Operation(
         Parameter(name="kid", place="query", doc="Of a signed link: the key that signed it."),
         *header_parameters(*(name.decode() for name in DOWNLOAD_HEADERS)),
     ),
-    answers={
+    answers=FILE_ANSWERS
+    | {
         200: Answer(
             doc="The file; to a client that would rather have JSON its link.",
             content={"application/json": Content(type=Link, or_file=True), "*/*": _ANY},
-            headers=("etag", "last-modified", "content-disposition", "accept-ranges", "content-digest", "repr-digest"),
+            headers=FILE_ANSWERS[200].headers,
         ),
-        206: Answer(
-            doc="The range of the file.",
-            content={"*/*": _ANY},
-            headers=("etag", "last-modified", "content-disposition", "accept-ranges", "content-range", "repr-digest"),
-        ),
-        304: Answer(doc="The client has it already.", headers=("etag", "last-modified")),
     },
     errors=(
         *(Code.UNAUTHORIZED, Code.FORBIDDEN, Code.NOT_FOUND, Code.PRECONDITION_FAILED, "RANGE_NOT_SATISFIABLE"),

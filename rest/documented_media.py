@@ -1,9 +1,9 @@
 """What the routes of API B take and answer, as `rest/documented.py` has it of the others. Pure."""
 
-from rest.delivery import DELIVERY_HEADERS
+from rest.described import CONDITIONS, DIGEST_PARAMETERS, FILE_ANSWERS
 from rest.media import MEDIA_FORM, UPLOAD_MEDIA_PATH, MediaAnswer, MediaError
 from rest.messages import MESSAGES_PATH, MessageAnswer, MessageInput
-from rest.operations import Answer, Content, Member, Operation, Parameter, Refused, head_of, header_parameters
+from rest.operations import Answer, Content, Member, Operation, Parameter, Refused, head_of
 from rest.widget import SESSIONS_PATH, WIDGET_UPLOAD_PATH, WidgetSessionAnswer, WidgetSessionInput
 from schemas import Id
 from storage import MEDIA_PATH
@@ -24,7 +24,7 @@ _UPLOAD = Operation(
     method="POST",
     path=UPLOAD_MEDIA_PATH,
     doc="Keep a file for a message.\n\nIt is removed after some days unless it comes to belong to a conversation.",
-    parameters=header_parameters("content-digest", "repr-digest"),
+    parameters=DIGEST_PARAMETERS,
     body={
         "multipart/form-data": Content(
             members={
@@ -55,21 +55,9 @@ _SERVE = Operation(
         Parameter(name="download", place="query", doc="`1`: save what a browser would show."),
         Parameter(name="exp", place="query", doc="Of a signed link: the last second in which it is good, in Unix seconds."),
         Parameter(name="kid", place="query", doc="Of a signed link: the key that signed it."),
-        *header_parameters(*(name.decode() for name in DELIVERY_HEADERS)),
+        *CONDITIONS,
     ),
-    answers={
-        200: Answer(
-            doc="The file.",
-            content={"*/*": Content()},
-            headers=("etag", "last-modified", "content-disposition", "accept-ranges", "content-digest", "repr-digest"),
-        ),
-        206: Answer(
-            doc="The range of the file.",
-            content={"*/*": Content()},
-            headers=("etag", "last-modified", "content-disposition", "accept-ranges", "content-range", "repr-digest"),
-        ),
-        304: Answer(doc="The client has it already.", headers=("etag", "last-modified")),
-    },
+    answers=FILE_ANSWERS,
     errors=(_AUTH, _NOT_FOUND, Refused("InputError", 412), Refused("InputError", 416, "content-range"), *_FAILURES),
     error_type=MediaError,
     credentials=("session", "key", "widget"),

@@ -50,17 +50,17 @@ async def receive_form(
         return begin(filename, least_bytes)
 
     async with FileForm(rules, begin_file) as form:
-        digest = hashlib.sha256()
+        digest = hashlib.sha256() if announced else None
         while (data := await exchange.read(max_body_bytes, idle_timeout_s)) is not None:
-            if announced:
+            if digest is not None:
                 digest.update(data)
             for event in reader.feed(data):
                 await form.take(event)
-            if form.upload is not None and not announced:
+            if form.upload is not None and digest is None:
                 for event in await pour(exchange, form.upload, reader.feed, idle_timeout_s):
                     await form.take(event)
         reader.close()
-        return await form.commit(_expected(announced - {digest.digest()}, form.file_digest))
+        return await form.commit(_expected(announced if digest is None else announced - {digest.digest()}, form.file_digest))
 
 
 async def receive_file(exchange: Exchange, begin: BeginUpload, idle_timeout_s: float) -> Record:
