@@ -3,18 +3,22 @@
 Keys are `/`-separated segments of `[A-Za-z0-9._-]`, made by this program, never by a client.
 """
 
-from collections.abc import Callable, Iterator
-from typing import NamedTuple, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 
+BLOBS_AT_ONCE: Final = 500  # in a batch of `scan`, and what `missing` is asked
+QUARANTINE: Final = "quarantine/"  # what the key of a blob begins with that nobody claimed
+
 
 class BlobInfo(NamedTuple):
-    """One kept blob: its key, its size in bytes, and when it was last written, seconds since 1970."""
+    """Something kept: its key, its size in bytes, when it was last written, seconds since 1970, and if it is not yet a blob."""
 
     key: str
     size: int
     modified_at: float
+    unfinished: bool
 
 
 class BlobWriter(Protocol):
@@ -51,7 +55,7 @@ class BlobReader(Protocol):
 
 
 class Blobs(Protocol):
-    """A place for blobs."""
+    """A place for blobs. What waits raises SERVICE_UNAVAILABLE when the place fails."""
 
     def create(self, key: str) -> BlobWriter:
         """Begin to write under a key that was never used."""
@@ -62,8 +66,33 @@ class Blobs(Protocol):
     async def delete(self, keys: list[str]) -> None:
         """Remove blobs, and unfinished ones by the key that `scan` gave; a missing one is no error."""
 
-    def scan(self) -> Iterator[BlobInfo]:
-        """Every kept blob, unfinished ones too. Blocks: call it in a worker thread."""
+    async def quarantine(self, keys: list[str]) -> None:
+        """Move blobs to the same key behind `QUARANTINE`; a missing one is no error."""
+
+    def scan(self, after: str = "") -> AsyncIterator[list[BlobInfo]]:
+        """All that is kept, unfinished blobs and those in quarantine too, in batches of at most `BLOBS_AT_ONCE`.
+
+        Always in the same order: with the last key of a scan that was left, it goes on behind that.
+        """
+        ...
+
+    async def missing(self, keys: Sequence[str]) -> set[str]:
+        """Which of up to `BLOBS_AT_ONCE` keys have no blob."""
+        ...
+
+    async def size_of(self, key: str) -> int | None:
+        """The size of a blob in bytes; None if there is none."""
+        ...
+
+    def link(self, key: str, *, content_type: str, disposition: str, expires_s: int) -> str | None:
+        """A URL from which clients get the blob without a credential, with those headers; None where they cannot.
+
+        It holds for so many seconds. Costs no call.
+        """
+        ...
 
     async def check(self) -> None:
         """Write, make durable and remove a small blob. Raises SERVICE_UNAVAILABLE."""
+
+    async def aclose(self) -> None:
+        """Finish the calls under way and let go of everything."""

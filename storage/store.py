@@ -8,6 +8,7 @@ from typing import Self
 
 from schemas import Code, ServiceError, SignedUrl
 from storage.attachments import Attachments
+from storage.blobs import Blobs
 from storage.catalog import AttachmentTable, CredentialTable, EventTable, SigningKeyTable, Sqlite, UpkeepTable, open_database
 from storage.credentials import Credentials
 from storage.disk import DiskBlobs
@@ -24,7 +25,7 @@ CHECK_SHARED_S = 1.0
 class Store:
     """An open store. Close it with `aclose`, or use it as an async context manager."""
 
-    def __init__(self, database: Sqlite, blobs: DiskBlobs, credential_cache_s: float, policy: Policy, options: Options) -> None:
+    def __init__(self, database: Sqlite, blobs: Blobs, credential_cache_s: float, policy: Policy, options: Options) -> None:
         self._database = database
         self._blobs = blobs
         self._table = AttachmentTable(database)
@@ -69,7 +70,7 @@ class Store:
         if self._check is not None:
             self._check.cancel()
         self.attachments.close()
-        self._blobs.close()
+        await self._blobs.aclose()
         self._database.close()
 
     async def __aenter__(self) -> Self:

@@ -8,14 +8,13 @@
 - Rows without bytes are reported and never removed: that is loss, and a person must look.
 """
 
-import itertools
 import time
 
 import msgspec
 
+from storage.blobs import QUARANTINE, Blobs
 from storage.catalog import PATHS_AT_ONCE, EventTable, UpkeepTable
 from storage.clock import timestamp
-from storage.disk import DiskBlobs
 
 _BATCH = PATHS_AT_ONCE  # rows or files at a time: bounds memory and the length of a transaction
 
@@ -43,7 +42,7 @@ class SweepAges(msgspec.Struct, frozen=True, kw_only=True):
 class Sweep:
     """One run over the whole store."""
 
-    def __init__(self, table: UpkeepTable, events: EventTable, blobs: DiskBlobs, ages: SweepAges, *, dry_run: bool) -> None:
+    def __init__(self, table: UpkeepTable, events: EventTable, blobs: Blobs, ages: SweepAges, *, dry_run: bool) -> None:
         self._table = table
         self._events = events
         self._blobs = blobs
@@ -86,9 +85,12 @@ class Sweep:
 
     async def _remove_orphans(self) -> None:
         """Look up each old file's row just before the file is removed; both are read in batches."""
-        files = self._blobs.scan()
-        while batch := await self._blobs.run(lambda: list(itertools.islice(files, _BATCH))):
-            old = {info.key: info.size for info in batch if info.modified_at <= self._orphans_before}
+        async for batch in self._blobs.scan():
+            old = {
+                info.key: info.size
+                for info in batch
+                if info.modified_at <= self._orphans_before and not info.key.startswith(QUARANTINE)
+            }
             orphans = sorted(old.keys() - await self._table.known_paths(list(old)))
             self._report.orphans += orphans
             self._report.orphan_bytes += sum(old[key] for key in orphans)
@@ -100,7 +102,5 @@ class Sweep:
         while records := await self._table.by_id(after, _BATCH):
             after = records[-1].id
             kept = {record.id: record.storage_path for record in records if record.deleted_at is None}
-            self._report.missing += await self._blobs.run(self._missing, kept)
-
-    def _missing(self, kept: dict[str, str]) -> list[str]:
-        return [id for id, key in kept.items() if not self._blobs.exists(key)]
+            gone = await self._blobs.missing(list(kept.values()))
+            self._report.missing += [id for id, key in kept.items() if key in gone]

@@ -1,20 +1,21 @@
 """All blobs of a folder."""
 
+import asyncio
 import contextlib
+import itertools
 import os
-import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
-from storage.blobs import BlobInfo
+from storage.blobs import BLOBS_AT_ONCE, QUARANTINE, BlobInfo
 from storage.disk.folder import PARTIAL, Folder, failed, fsync
 from storage.disk.reader import DiskReader
+from storage.disk.walk import walk
 from storage.disk.writer import DiskWriter
 from storage.ids import fresh_id
 
-_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-# The files that this program makes. What else lies in the folder is somebody's, and sweep must not even look at it.
-_OURS = re.compile(rf"(?:attachments/[^/]+/(?:{_UUID}|\.{_UUID}\.partial)|\.check-{_UUID}\.partial)\Z")
+T = TypeVar("T")
 
 
 class DiskBlobs:
@@ -23,7 +24,6 @@ class DiskBlobs:
     def __init__(self, directory: Path) -> None:
         """Creates the directory. Raises OSError when that fails."""
         self._folder = Folder(directory)
-        self.run = self._folder.run
 
     def create(self, key: str) -> DiskWriter:
         """Begin to write under a key that was never used."""
@@ -45,24 +45,51 @@ class DiskBlobs:
                 with contextlib.suppress(FileNotFoundError):
                     fsync(folder)
 
-        try:
-            await self.run(unlink)
-        except OSError as error:
-            raise failed(error) from error
+        await self._run(unlink)
 
-    def scan(self) -> Iterator[BlobInfo]:
-        """Every blob, unfinished ones too; files that this program did not make are passed over."""
-        for folder, _, names in os.walk(self._folder.root):
-            for name in names:
-                path = os.path.join(folder, name)
-                key = os.path.relpath(path, self._folder.root).replace(os.sep, "/")
-                if not _OURS.match(key):
-                    continue
-                try:
-                    status = os.stat(path, follow_symlinks=False)
-                except FileNotFoundError:
-                    continue  # committed or removed meanwhile
-                yield BlobInfo(key, status.st_size, status.st_mtime)
+    async def quarantine(self, keys: list[str]) -> None:
+        """Rename blobs to the same key behind `QUARANTINE`; a missing one is no error."""
+        paths = [(self._folder.path(key), self._folder.path(QUARANTINE + key)) for key in keys]
+
+        def rename() -> None:
+            for path, target in paths:
+                if os.path.exists(path):
+                    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                        self._move(path, target)
+            for folder in {os.path.dirname(path) for pair in paths for path in pair}:
+                with contextlib.suppress(FileNotFoundError):
+                    fsync(folder)
+
+        await self._run(rename)
+
+    def _move(self, path: str, target: str) -> None:
+        parent = os.path.dirname(target)
+        if not os.path.isdir(parent):
+            self._folder.make(parent)
+        os.rename(path, target)
+
+    async def scan(self, after: str = "") -> AsyncIterator[list[BlobInfo]]:
+        """All that is kept, in batches; files that this program did not make are passed over."""
+        files = walk(self._folder.root, after)
+        while batch := await self._run(lambda: list(itertools.islice(files, BLOBS_AT_ONCE))):
+            yield batch
+
+    async def missing(self, keys: Sequence[str]) -> set[str]:
+        """Which of the keys have no file."""
+        return await self._run(lambda: {key for key in keys if self._size_of(key) is None})
+
+    async def size_of(self, key: str) -> int | None:
+        """The size of the file in bytes; None if there is none."""
+        return await self._run(lambda: self._size_of(key))
+
+    def _size_of(self, key: str) -> int | None:
+        try:
+            return os.stat(self._folder.path(key)).st_size
+        except FileNotFoundError:
+            return None
+
+    def link(self, key: str, *, content_type: str, disposition: str, expires_s: int) -> None:
+        """None: clients get nothing from a folder but through this program."""
 
     async def check(self) -> None:
         """Write, make durable and remove a small blob."""
@@ -80,15 +107,14 @@ class DiskBlobs:
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(path)
 
+        await self._run(touch)
+
+    async def _run(self, work: Callable[[], T]) -> T:
         try:
-            await self.run(touch)
+            return await asyncio.shield(self._folder.run(work))
         except OSError as error:
             raise failed(error) from error
 
-    def exists(self, key: str) -> bool:
-        """Whether the blob is there. Blocks."""
-        return os.path.exists(self._folder.path(key))
-
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Wait for the disk operations under way and end the threads."""
         self._folder.close()

@@ -1,0 +1,96 @@
+"""What the folder of blobs can do beside writing and reading: which are there, in which order, moving and removing them."""
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from schemas import Code, ServiceError
+from storage import fresh_id
+from storage.blobs import BLOBS_AT_ONCE, BlobInfo, Blobs
+from storage.disk import DiskBlobs
+from tests.storage.conftest import files
+
+
+@pytest.fixture
+async def blobs(directory: Path) -> AsyncIterator[DiskBlobs]:
+    opened = DiskBlobs(directory)
+    yield opened
+    await opened.aclose()
+
+
+def put(directory: Path, key: str, size: int = 5) -> str:
+    path = directory / key
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(bytes(size))
+    os.utime(path, (1000, 1000))
+    return key
+
+
+async def scanned(blobs: DiskBlobs, after: str = "") -> list[BlobInfo]:
+    return [info async for batch in blobs.scan(after) for info in batch]
+
+
+async def test_a_scan_gives_what_is_ours_and_nothing_else(blobs: DiskBlobs, directory: Path) -> None:
+    id = fresh_id()
+    ours = {
+        put(directory, f"attachments/o/{id}"): False,
+        put(directory, f"quarantine/attachments/o/{id}"): False,
+        put(directory, f"attachments/o/.{id}.partial"): True,
+        put(directory, f".check-{id}.partial"): True,
+    }
+    for other in (f"attachments/{id}", f"other/o/{id}", "attachments/o/notes.txt", f"attachments/o/p/{id}", id):
+        put(directory, other)
+    (directory / "attachments/link").symlink_to(directory / "other")
+    assert {info.key: info.unfinished for info in await scanned(blobs)} == ours
+    assert {(info.size, info.modified_at) for info in await scanned(blobs)} == {(5, 1000.0)}
+
+
+async def test_a_scan_goes_on_where_one_was_left(blobs: DiskBlobs, directory: Path) -> None:
+    keys = [put(directory, f"attachments/{folder}/{fresh_id()}") for folder in ("a", "a-b", "a.c", "b") for _ in range(3)]
+    keys += [put(directory, f"quarantine/attachments/a/{fresh_id()}"), put(directory, f".check-{fresh_id()}.partial")]
+    in_order = [info.key for info in await scanned(blobs)]
+    assert in_order == sorted(keys)
+    for count, key in enumerate(in_order, 1):
+        assert [info.key for info in await scanned(blobs, key)] == in_order[count:]
+
+
+async def test_batches_are_bounded(blobs: DiskBlobs, directory: Path) -> None:
+    for number in range(BLOBS_AT_ONCE + 1):
+        put(directory, f"attachments/o{number % 3}/{fresh_id()}", 0)
+    assert [len(batch) async for batch in blobs.scan()] == [BLOBS_AT_ONCE, 1]
+
+
+async def test_an_empty_store(blobs: DiskBlobs, directory: Path) -> None:
+    assert await scanned(blobs) == []
+    directory.rmdir()
+    with pytest.raises(ServiceError) as caught:
+        await scanned(blobs)
+    assert caught.value.code is Code.SERVICE_UNAVAILABLE
+
+
+async def test_which_are_missing_and_how_large_they_are(blobs: DiskBlobs, directory: Path) -> None:
+    there, gone = put(directory, f"attachments/o/{fresh_id()}", 7), f"attachments/o/{fresh_id()}"
+    assert await blobs.missing([there, gone]) == {gone}
+    assert (await blobs.size_of(there), await blobs.size_of(gone)) == (7, None)
+    put(directory, "attachments/file")
+    with pytest.raises(ServiceError) as caught:
+        await blobs.missing([f"attachments/file/{fresh_id()}"])  # a folder that is none: a failure, and nothing is missing
+    assert caught.value.code is Code.SERVICE_UNAVAILABLE
+
+
+async def test_quarantine_keeps_the_bytes(blobs: DiskBlobs, directory: Path) -> None:
+    keys = [put(directory, f"attachments/{folder}/{fresh_id()}", 9) for folder in ("a", "b")]
+    await blobs.quarantine([*keys, f"attachments/a/{fresh_id()}", f"attachments/none/{fresh_id()}"])
+    assert files(directory) == sorted(f"quarantine/{key}" for key in keys)
+    assert await blobs.size_of(f"quarantine/{keys[0]}") == 9
+    await blobs.quarantine(keys)
+    await blobs.delete([f"quarantine/{key}" for key in keys])
+    await blobs.delete([f"quarantine/{key}" for key in keys])
+    assert files(directory) == []
+
+
+async def test_a_folder_has_no_links(blobs: DiskBlobs) -> None:
+    somewhere: Blobs = blobs
+    assert somewhere.link("attachments/o/x", content_type="a/b", disposition="inline", expires_s=1) is None
