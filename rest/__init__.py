@@ -15,7 +15,7 @@ from rest.messages import message_routes
 from rest.multipart import MultipartReader, boundary_of
 from rest.operations import Answer, Content, Operation, Parameter, Refused, RestError
 from rest.rates import MEMORY, REDIS_SCHEMES, Rate, RateLimits, parse_rate
-from rest.replies import INTERNAL_ERROR, ErrorAnswer, Reply, error_reply, json_reply, method_not_allowed
+from rest.replies import INTERNAL_ERROR, ErrorAnswer, Reply, error_reply, json_reply, method_not_allowed, retry_after_s
 from rest.widget import WidgetRules, widget_routes
 
 __all__ = [
@@ -77,5 +77,6 @@ __all__ = [
     "receive_file",
     "receive_form",
     "render_media",
+    "retry_after_s",
     "widget_routes",
 ]

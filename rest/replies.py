@@ -26,7 +26,6 @@ JSON_HEADERS: Headers = [
 CLOSE = (b"connection", b"close")
 _CODE_HEADERS: dict[Code, Headers] = {
     Code.UNAUTHORIZED: [(b"www-authenticate", b'Bearer realm="api"')],  # a 401 must name a scheme (RFC 9110, 11.6.1)
-    Code.SERVICE_UNAVAILABLE: [(b"retry-after", b"%d" % RETRY_AFTER_S)],
 }
 _encoder = msgspec.json.Encoder()
 
@@ -78,11 +77,18 @@ def error_reply(error: ServiceError) -> Reply:
 
 def error_headers(error: ServiceError) -> Headers:
     """The headers that HTTP wants with an error, whatever the shape of its body."""
-    if isinstance(error, RateLimited):
-        return [(b"retry-after", b"%d" % error.retry_after_s)]
+    if (seconds := retry_after_s(error)) is not None:
+        return [(b"retry-after", b"%d" % seconds)]
     if isinstance(error, RangeRefused):
         return [(b"content-range", b"bytes */%d" % error.size_bytes)]
     return _CODE_HEADERS.get(error.code, [])
+
+
+def retry_after_s(error: ServiceError) -> int | None:
+    """After how many seconds the client may try again what failed so; None when that would not help."""
+    if isinstance(error, RateLimited):
+        return error.retry_after_s
+    return RETRY_AFTER_S if error.code is Code.SERVICE_UNAVAILABLE else None
 
 
 def method_not_allowed(method: str, allow: bytes, render: Render = error_reply) -> Reply:

@@ -13,7 +13,7 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from procedures import Context, Procedure, ReadInput
-from rest import INTAKE_HEADERS, WHOLE_ANSWER, Exchange, Reply
+from rest import INTAKE_HEADERS, WHOLE_ANSWER, Exchange, Reply, retry_after_s
 from schemas import ClientDisconnected, Code, ServiceError
 from server.log import RequestLog
 from server.side_by_side import side_by_side
@@ -56,7 +56,7 @@ class Answer(msgspec.Struct, frozen=True):
     """What goes back. `route` is what the log calls the request, `allow` the header of a 405, empty if there is none.
 
     `unread` says that the request's body was not read to its end, so that the connection cannot go on; `gone` that the client
-    went away, so that nothing is sent.
+    went away, so that nothing is sent. `retry_after_s` is the header of that name, 0 for none.
     """
 
     status: int
@@ -65,6 +65,7 @@ class Answer(msgspec.Struct, frozen=True):
     allow: bytes = b""
     unread: bool = False
     gone: bool = False
+    retry_after_s: int = 0
 
 
 class TrpcEndpoint:
@@ -104,7 +105,7 @@ class TrpcEndpoint:
             self._record(method, answer, started, request_id)
             return
         whole = scope.get("extensions", _NO_EXTENSIONS).get(WHOLE_ANSWER)
-        if whole is not None and not answer.allow and not answer.unread:
+        if whole is not None and not (answer.allow or answer.unread or answer.retry_after_s):
             body = answer.body
             await whole(answer.status, _HEAD % (len(body), request_id.encode()), body)
         else:
@@ -115,6 +116,8 @@ class TrpcEndpoint:
         headers = [_CONTENT_TYPE, _VARY, (b"x-request-id", request_id.encode())]
         if answer.allow:
             headers.append((b"allow", answer.allow))
+        if answer.retry_after_s:
+            headers.append((b"retry-after", b"%d" % answer.retry_after_s))
         exchange.complete = not answer.unread
         await exchange.reply(Reply(answer.status, headers, answer.body))
 
@@ -256,7 +259,8 @@ class TrpcEndpoint:
             return _gone(path)
         told = None if isinstance(outcome, StreamRequired) else path
         body = responses.render_error(outcome, told, self._calls.stack(outcome))
-        return Answer(outcome.code.http_status, body, path, self._allow(request, [outcome]), unread)
+        allow = self._allow(request, [outcome])
+        return Answer(outcome.code.http_status, body, path, allow, unread, retry_after_s=_retry_after_s([outcome]))
 
     def _batch(self, request: Request, outcomes: list[Outcome], unread: bool) -> Answer:
         paths = [path for path, _ in request.calls]
@@ -268,7 +272,8 @@ class TrpcEndpoint:
         ]
         status = responses.status_of(outcomes)
         allow = b"" if status == 200 else self._allow(request, outcomes)
-        return Answer(status, responses.render_batch(envelopes), ",".join(paths), allow, unread)
+        wait_s = _retry_after_s(outcomes) if status >= 400 else 0
+        return Answer(status, responses.render_batch(envelopes), ",".join(paths), allow, unread, retry_after_s=wait_s)
 
     def _allow(self, request: Request, outcomes: list[Outcome]) -> bytes:
         """The `allow` header of a 405 (RFC 9110, 15.5.6): what the last call with a wrong method would accept."""
@@ -282,6 +287,12 @@ class TrpcEndpoint:
 
 def _gone(route: str) -> Answer:
     return Answer(Code.CLIENT_CLOSED_REQUEST.http_status, b"", route, gone=True)
+
+
+def _retry_after_s(outcomes: list[Outcome]) -> int:
+    """After how many seconds all the calls that failed may be tried again, 0 if one that would not help."""
+    waits = [retry_after_s(outcome) or 0 for outcome in outcomes if isinstance(outcome, ServiceError)]
+    return max(waits) if waits and all(waits) else 0
 
 
 def _mutates(request: Request) -> bool:
