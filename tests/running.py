@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -40,8 +41,11 @@ class Attachd:
     """`attachd serve` on a free port with its data in `folder`; a context manager that stops it.
 
     `tokens` are of sessions, made when the server starts: `member` and `colleague` (members) and `admin` of one
-    organization, `stranger` (admin) of another. `key` is an API key of the first, with the role of a member.
+    organization, `stranger` (admin) of another. `key` is an API key of the first, with the role of a member. `under` is a
+    command that starts the server as its last arguments.
     """
+
+    under: Sequence[str] = ()
 
     def __init__(self, folder: Path, *arguments: str, credentials: bool = True, **settings: str) -> None:
         self.folder = folder
@@ -60,7 +64,7 @@ class Attachd:
         begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "server", "serve", *self.arguments],
+                [*self.under, sys.executable, "-m", "server", "serve", *self.arguments],
                 cwd=self.folder,
                 env=environment(**self.settings),
                 stdin=subprocess.DEVNULL,

@@ -1,0 +1,45 @@
+"""The disk of the files fails: at every step of an upload, of a download, in every API."""
+
+import errno
+
+import pytest
+
+from tests.faults.apis import APIS, Api
+from tests.faults.kernel import Call, Kernel
+from tests.faults.site import LARGE, SMALL, Site, unavailable
+
+FULL, BROKEN = "the storage is full", "the storage is not available now, try again"
+# The steps of an upload by their system call and path.
+STEPS: list[tuple[str, Call, str]] = [
+    ("create", "open", r"blobs/.*\.partial$"),
+    ("write", "write", r"\.partial$"),
+    ("sync", "fsync", r"\.partial$"),
+    ("rename", "rename", r"\.partial$"),
+    ("sync-folder", "fsync", r"blobs/attachments/[^/]*$"),
+]
+ERRORS = {
+    errno.ENOSPC: FULL,
+    errno.EDQUOT: FULL,
+    errno.EROFS: BROKEN,
+    errno.EIO: BROKEN,
+    errno.EMFILE: BROKEN,
+}
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: errno.errorcode[error])
+@pytest.mark.parametrize(("call", "path"), [pytest.param(*step, id=name) for name, *step in STEPS])
+def test_upload(site: Site, kernel: Kernel, call: Call, path: str, error: int, size: int) -> None:
+    with kernel.at(call, path, error) as hits:
+        assert unavailable(site.send(size=size)) == ERRORS[error]
+    assert hits
+    site.settle()
+
+
+@pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
+def test_every_api(site: Site, kernel: Kernel, api: Api) -> None:
+    with kernel.at("fsync", r"\.partial$", errno.ENOSPC) as hits:
+        assert unavailable(site.send(api), api) == FULL
+    assert hits
+    site.upload(api)
+    site.settle()
