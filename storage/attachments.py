@@ -36,12 +36,13 @@ from storage.catalog import AttachmentTable, EventTable, PageTable, Sqlite
 from storage.changes import Changes
 from storage.clock import timestamp
 from storage.filenames import check_filename, extension_of
+from storage.inspection import too_large
 from storage.keys import Keys
 from storage.links import Links
 from storage.options import Options
 from storage.pages import read_page
 from storage.policies import Policy, upload_limits
-from storage.uploads import Upload, too_large
+from storage.uploads import Upload
 
 _EVENT_ID = re.compile(r"[0-9]{1,18}", re.ASCII)  # fits the 64 bits of SQLite
 

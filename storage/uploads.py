@@ -13,15 +13,14 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from schemas import Code, Principal, Reason, Record, ServiceError
+from schemas import Principal, Record
 from storage.access import upload_conversation
 from storage.blobs import Blobs
 from storage.catalog import AttachmentTable
 from storage.clock import timestamp
-from storage.contents import HEAD_BYTES, describe, is_text
-from storage.filenames import extension_of
 from storage.ids import fresh_id
-from storage.policies import FileType, refused
+from storage.inspection import Inspection, check_digest
+from storage.policies import FileType
 
 T = TypeVar("T")
 
@@ -46,14 +45,6 @@ class Details(msgspec.Struct, frozen=True, kw_only=True):
 _NO_DETAILS = Details()
 
 
-def too_large(filename: str, max_bytes: int) -> ServiceError:
-    """The error of a file over its type's limit; names the limit in bytes and, where it is whole, in MB."""
-    megabytes, rest = divmod(max_bytes, 1024 * 1024)
-    limit = f"{max_bytes} bytes" if rest or not megabytes else f"{max_bytes} bytes ({megabytes} MB)"
-    message = f"the file exceeds the limit of {limit} for .{extension_of(filename)} files"
-    return ServiceError(Code.PAYLOAD_TOO_LARGE, message, reason=Reason.ATTACHMENT_TOO_LARGE)
-
-
 class Upload:
     """A file on its way in. Use it as an async context manager: leaving it without `commit` removes what was written."""
 
@@ -62,13 +53,11 @@ class Upload:
         self._principal = principal
         self._filename = filename
         self._type = type_
+        self._inspection = Inspection(filename, type_)
         self._id = fresh_id()
         self._key = f"attachments/{principal.organization_id}/{self._id}"
         self._blob = blobs.create(self._key)
-        self._head = b""
-        self._sniffed = False
         self._committed = False
-        self.size = 0
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
         """Take the next bytes of the file. A `bytearray` is copied; other buffers must not change afterwards.
@@ -77,7 +66,7 @@ class Upload:
         INVALID_ATTACHMENT_TYPE when the content does not agree with the name, SERVICE_UNAVAILABLE when it cannot be kept.
         """
         piece = bytes(data) if isinstance(data, bytearray) else data
-        self._check(piece)
+        self._inspection.take(piece)
         await self._blob.write(piece)
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -86,25 +75,8 @@ class Upload:
 
     def append(self, data: bytes | memoryview) -> None:
         """As `write`, from within `run`, and done with the data when it returns."""
-        self._check(data)
+        self._inspection.take(data)
         self._blob.append(data)
-
-    def _check(self, piece: bytes | memoryview) -> None:
-        self.size += len(piece)
-        if self.size > self._type.max_bytes:
-            raise too_large(self._filename, self._type.max_bytes)
-        if not self._sniffed:
-            self._head += piece[: HEAD_BYTES - len(self._head)]
-            if len(self._head) == HEAD_BYTES:
-                self._sniff()
-        if self._type.text and not is_text(bytes(piece)):
-            raise refused(f'"{self._filename}" claims to be text, but holds bytes that no text has (save it as UTF-8)')
-
-    def _sniff(self) -> None:
-        self._sniffed = True
-        if not self._type.agrees(self._head):
-            claim = f".{extension_of(self._filename)} ({self._type.content_type})"
-            raise refused(f"the content does not agree with {claim}: it looks like {describe(self._head)}")
 
     async def commit(self, details: Details = _NO_DETAILS, digests: Collection[bytes] = ()) -> Record:
         """Store the file: its bytes, then its row with the event. Gives the row, which is durable.
@@ -113,15 +85,9 @@ class Upload:
         `digests` are SHA-256 values that the client announced: one must be that of the file (RFC 9530).
         Raises BAD_REQUEST for an empty file or another digest, and as `write` does.
         """
-        if self.size == 0:
-            raise ServiceError(Code.BAD_REQUEST, "the file is empty")
-        if not self._sniffed:
-            self._sniff()
+        self._inspection.end()
         sha256 = await self._blob.commit()
-        if digests and sha256 not in digests:
-            raise ServiceError(
-                Code.BAD_REQUEST, "the bytes do not match their digest: they changed on the way, send them again"
-            )
+        check_digest(sha256, digests)
         record = Record(
             id=self._id,
             organization_id=self._principal.organization_id,
@@ -130,7 +96,7 @@ class Upload:
             owner_id=self._principal.user_id,
             filename=self._filename,
             content_type=self._type.content_type,
-            size=self.size,
+            size=self._inspection.size,
             sha256=sha256,
             storage_path=self._key,
             created_at=timestamp(),
