@@ -1,5 +1,6 @@
 """The command `attachd`: serving, and looking after what is kept. Credentials have a module of their own."""
 
+import asyncio
 import sys
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def migrate(config: Path | None) -> None:
     `serve` does so by itself; this is for doing it earlier. It may run beside a server and beside itself.
     """
     settings = load(config)
-    migrated = attempt(lambda: ensure_schema(settings.database.url))
+    migrated = attempt(lambda: asyncio.run(ensure_schema(settings.database.url)))
     click.echo("The database was brought to the newest schema." if migrated else "The database has the newest schema already.")
 
 

@@ -43,7 +43,8 @@ GC_THRESHOLD = 20_000  # container objects more made than freed, after which the
 async def open_store(settings: Settings) -> storage.Store:
     """The store of the settings, with its schema brought up to date and both its parts touched. Raises StartError."""
     try:
-        ensure_schema(settings.database.url)
+        if not storage.is_postgresql(settings.database.url):  # others may be serving from it: `attachd migrate` is asked for
+            await ensure_schema(settings.database.url)
         store = await open_settled(settings)
     except ServiceError as error:
         raise StartError(error.message) from error

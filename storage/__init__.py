@@ -2,7 +2,7 @@
 
 from storage.attachments import Attachments, Download
 from storage.capabilities import capability_hash, fresh_capability
-from storage.catalog import KeyInfo, OutboxEntry, migrate, schema_is_current
+from storage.catalog import KeyInfo, OutboxEntry, is_postgresql, migrate, schema_is_current
 from storage.clock import timestamp
 from storage.credentials import Credentials, is_widget_token
 from storage.filenames import extension_of
@@ -66,6 +66,7 @@ __all__ = [
     "extension_of",
     "fresh_capability",
     "fresh_id",
+    "is_postgresql",
     "is_signed",
     "is_widget_token",
     "migrate",

@@ -105,7 +105,7 @@ async def open_store(
 
     Raises ServiceError SERVICE_UNAVAILABLE with what to mend when either cannot be opened.
     """
-    database = open_database(database_url, busy_timeout_s)
+    database = await open_database(database_url, busy_timeout_s)
     try:
         return Store(database, DiskBlobs(directory), credential_cache_s, policy, options or Options())
     except OSError as error:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.engines.postgresql import postgresql  # noqa: F401 (a fixture)
 from tests.running import Attachd
 
 

@@ -91,7 +91,7 @@ def test_every_route_is_in_the_table(tmp_path: Path) -> None:
 async def served_routes(folder: Path) -> list[str]:
     """The paths of the routes of a started application."""
     settings = load_settings(None, {}, {"database.url": f"sqlite:///{folder}/x.db", "upload.directory": str(folder / "blobs")})
-    ensure_schema(settings.database.url)
+    await ensure_schema(settings.database.url)
     app, messages, started = App(settings, ()), asyncio.Queue[dict[str, Any]](), asyncio.Event()
 
     async def send(message: Any) -> None:

@@ -31,6 +31,7 @@ FENCES = {
     "click": ("server/",),
     "limits": ("rest/rates.py",),
     "sqlite3": ("storage/catalog/",),
+    "asyncpg": ("storage/catalog/postgresql/",),
     "sqlalchemy": ("storage/catalog/",),
     "alembic": ("storage/catalog/",),
     "boto3": ("storage/s3.py",),

@@ -7,7 +7,7 @@ from storage.catalog.messages import Linking, Message, MessageTable
 from storage.catalog.outbox import OutboxEntry, OutboxTable
 from storage.catalog.pages import PageQuery, PageTable, Position
 from storage.catalog.readers import fold
-from storage.catalog.schema import migrate, open_database, schema_is_current
+from storage.catalog.schema import is_postgresql, migrate, open_database, schema_is_current
 from storage.catalog.signing import KeptKey, SigningKeyTable
 from storage.catalog.sqlite import Sqlite
 from storage.catalog.upkeep import PATHS_AT_ONCE, UpkeepTable
@@ -33,6 +33,7 @@ __all__ = [
     "UpkeepTable",
     "WidgetSession",
     "fold",
+    "is_postgresql",
     "migrate",
     "open_database",
     "schema_is_current",

@@ -36,8 +36,8 @@ def join(folder: Path, name: str, module: str) -> tuple[TextIO, dict[str, Any]]:
     Gives what to close when it is needed no more, and what the keeper told of it.
     """
     users, place, log = (folder / f"{name}.{end}" for end in ("users", "json", "log"))
-    with _locked(folder / f"{name}.start", fcntl.LOCK_EX):
-        held = _locked(users, fcntl.LOCK_SH)
+    with locked(folder / f"{name}.start", fcntl.LOCK_EX):
+        held = locked(users, fcntl.LOCK_SH)
         if not place.exists():
             _start(module, users, place, log)
         return held, json.loads(place.read_text())
@@ -70,7 +70,7 @@ def keep(users: Path, place: Path, told: Mapping[str, object]) -> None:
     unfinished.write_text(json.dumps(told))
     unfinished.rename(place)
     try:
-        held = _locked(users, fcntl.LOCK_EX)
+        held = locked(users, fcntl.LOCK_EX)
     finally:
         place.unlink()
     held.close()
@@ -84,7 +84,7 @@ def dies_with_its_parent() -> Callable[[], object] | None:
     return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def _locked(path: Path, how: int) -> TextIO:
+def locked(path: Path, how: int) -> TextIO:
     """The file, open, with that lock on it, which ends when it is closed."""
     file = path.open("a")
     fcntl.flock(file, how)

@@ -19,21 +19,21 @@ def test_head_is_the_newest_migration() -> None:
     assert max(path.name for path in VERSIONS.glob("*.py")).startswith(f"{schema.HEAD}_")
 
 
-def test_migrating_creates_and_then_changes_nothing(tmp_path: Path) -> None:
+async def test_migrating_creates_and_then_changes_nothing(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/deep/er/a.db"
-    assert not schema_is_current(url)
+    assert not await schema_is_current(url)
     migrate(url)
-    assert schema_is_current(url)
+    assert await schema_is_current(url)
     migrate(url)
-    assert schema_is_current(url)
+    assert await schema_is_current(url)
 
 
-def test_several_processes_may_migrate_at_once(tmp_path: Path) -> None:
+async def test_several_processes_may_migrate_at_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/a.db"
     code = f"from storage import migrate; migrate({url!r})"
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(4)]
     assert [process.wait(60) for process in processes] == [0, 0, 0, 0]
-    assert schema_is_current(url)
+    assert await schema_is_current(url)
 
 
 def test_serving_needs_neither_alembic_nor_sqlalchemy() -> None:
@@ -73,9 +73,9 @@ async def test_a_database_of_the_first_schema_keeps_its_rows(tmp_path: Path) -> 
     path = tmp_path / "a.db"
     database_of_schema_1(path)
     url = f"sqlite:///{path}"
-    assert not schema_is_current(url)
+    assert not await schema_is_current(url)
     migrate(url)
-    assert schema_is_current(url)
+    assert await schema_is_current(url)
     async with await open_store(database_url=url, directory=tmp_path / "blobs") as store:
         attachments = store.attachments
         assert [item.filename for item in await attachments.list(caller(), CONVERSATION)] == ["0.png", "1.png"]
@@ -113,7 +113,7 @@ async def test_rows_from_before_the_other_apis_come_along(tmp_path: Path) -> Non
     path, id = tmp_path / "a.db", fresh_id()
     url = f"sqlite:///{path}"
     migrate(url, "0002")
-    assert not schema_is_current(url)
+    assert not await schema_is_current(url)
     with contextlib.closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(OLD_ROW, (id, bytes(32)))
     migrate(url)

@@ -1,6 +1,6 @@
 """Attachments, their events, sessions and API keys."""
 
-from alembic import op
+from storage.catalog.migrations.dialects import run
 
 revision = "0001"
 down_revision = None
@@ -57,9 +57,13 @@ _STATEMENTS = (
     )
     """,
 )
+# The number of the last event: one row, which every change updates at its end (storage/catalog/events.py).
+_POSTGRESQL = (
+    "CREATE TABLE event_counter (one BOOLEAN PRIMARY KEY DEFAULT TRUE CHECK (one), last BIGINT NOT NULL)",
+    "INSERT INTO event_counter (last) VALUES (0)",
+)
 
 
 def upgrade() -> None:
     """Create the tables."""
-    for statement in _STATEMENTS:
-        op.execute(statement)
+    run(_STATEMENTS, postgresql=_POSTGRESQL)

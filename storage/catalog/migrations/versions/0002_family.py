@@ -4,7 +4,7 @@ Every index below is paid for by every upload, so each says what reads it. Keys 
 change: a cursor must stay true.
 """
 
-from alembic import op
+from storage.catalog.migrations.dialects import run
 
 revision = "0002"
 down_revision = "0001"
@@ -49,5 +49,4 @@ _STATEMENTS = (
 
 def upgrade() -> None:
     """Create the indexes and tables."""
-    for statement in _STATEMENTS:
-        op.execute(statement)
+    run(_STATEMENTS)

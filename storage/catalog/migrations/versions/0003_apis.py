@@ -1,6 +1,6 @@
 """What the other APIs keep of an attachment: whom it is for, if a text shows it, its documented key, its public link."""
 
-from alembic import op
+from storage.catalog.migrations.dialects import run
 
 revision = "0003"
 down_revision = "0002"
@@ -17,5 +17,4 @@ _STATEMENTS = (
 
 def upgrade() -> None:
     """Add the columns."""
-    for statement in _STATEMENTS:
-        op.execute(statement)
+    run(_STATEMENTS)

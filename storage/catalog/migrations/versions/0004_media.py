@@ -1,6 +1,6 @@
 """Media: how long links of a signing key may hold, sessions of widgets, and which attachments go when nothing links them."""
 
-from alembic import op
+from storage.catalog.migrations.dialects import run
 
 revision = "0004"
 down_revision = "0003"
@@ -31,5 +31,4 @@ _STATEMENTS = (
 
 def upgrade() -> None:
     """Create the table, the columns and the index."""
-    for statement in _STATEMENTS:
-        op.execute(statement)
+    run(_STATEMENTS)

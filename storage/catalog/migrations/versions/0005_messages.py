@@ -1,6 +1,6 @@
 """Messages of conversations, and the outbox that they are sent from."""
 
-from alembic import op
+from storage.catalog.migrations.dialects import run
 
 revision = "0005"
 down_revision = "0004"
@@ -45,5 +45,4 @@ _STATEMENTS = (
 
 def upgrade() -> None:
     """Create the tables."""
-    for statement in _STATEMENTS:
-        op.execute(statement)
+    run(_STATEMENTS)

@@ -1,0 +1,114 @@
+"""One connection to PostgreSQL: what is set on each, and what a failure to make one means to who must mend it.
+
+The time-outs are set by a statement and not at the start-up of the connection, where PgBouncer refuses them.
+"""
+
+import asyncio
+import socket
+from typing import TypeAlias
+from urllib.parse import unquote, urlsplit
+
+import asyncpg
+import msgspec
+
+from schemas import Code, ServiceError
+
+PROGRAM = "attachd"  # what pg_stat_activity shows
+SCHEMES = ("postgresql", "postgres")
+MIN_VERSION = 14  # the oldest that PostgreSQL itself still keeps up (2026-11)
+STATEMENTS_KEPT = 256  # prepared statements of a connection: more than the program has
+KEEPALIVE_S = 30  # of silence before TCP asks, and between two times that it asks
+KEEPALIVES = 4  # unanswered ones after which the connection is lost
+
+_TIMEOUTS = (
+    "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false),"
+    " set_config('idle_in_transaction_session_timeout', $3, false)"
+)
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # generic in the stubs only
+
+
+class PostgresqlOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """How the engine holds connections; times in seconds. `server/setting_types.py` says what each is good for."""
+
+    connections: int = 8
+    connect_timeout_s: float = 5.0
+    pool_timeout_s: float = 5.0
+    statement_timeout_s: float = 10.0
+    lock_timeout_s: float = 5.0
+    idle_transaction_timeout_s: float = 30.0
+
+
+async def connect(url: str, options: PostgresqlOptions, name: str = PROGRAM) -> Connection:
+    """A connection, made within `connect_timeout_s`. Raises ServiceError SERVICE_UNAVAILABLE, for operators."""
+    connection: Connection | None = None
+    try:
+        async with asyncio.timeout(options.connect_timeout_s):
+            connection = await asyncpg.connect(
+                url,
+                timeout=options.connect_timeout_s,
+                command_timeout=options.statement_timeout_s + 1.0,  # the server itself should be the first to give up
+                statement_cache_size=STATEMENTS_KEPT,
+                max_cached_statement_lifetime=0,
+                server_settings={"application_name": name},
+            )
+            _keep_alive(connection)
+            await _prepare(connection, options)
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, ValueError, OverflowError) as error:
+        if connection is not None:
+            connection.terminate()
+        raise cannot_open(url, error) from error
+    except asyncio.CancelledError:
+        if connection is not None:
+            connection.terminate()
+        raise
+    return connection
+
+
+def _keep_alive(connection: Connection) -> None:
+    """Have TCP find out that the other machine is gone, also while nothing is asked of it."""
+    found = connection._transport.get_extra_info("socket")  # type: ignore[attr-defined]  # noqa: SLF001 (no public way to it)
+    if found is not None and found.family in (socket.AF_INET, socket.AF_INET6):
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (("TCP_KEEPIDLE", KEEPALIVE_S), ("TCP_KEEPINTVL", KEEPALIVE_S), ("TCP_KEEPCNT", KEEPALIVES)):
+            if hasattr(socket, option):
+                found.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+
+
+async def _prepare(connection: Connection, options: PostgresqlOptions) -> None:
+    if connection.get_server_version().major < MIN_VERSION:
+        raise ValueError(f"PostgreSQL {MIN_VERSION} or newer is needed, not {connection.get_server_version().major}")
+    timeouts = (options.statement_timeout_s, options.lock_timeout_s, options.idle_transaction_timeout_s)
+    await connection.fetch(_TIMEOUTS, *(str(max(round(timeout * 1000), 1)) for timeout in timeouts))
+
+
+def cannot_open(url: str, error: Exception) -> ServiceError:
+    """The error of a database that cannot be used; for operators, and without the password."""
+    return ServiceError(Code.SERVICE_UNAVAILABLE, f"cannot open the database {place_of(url)}: {reason_of(error)}")
+
+
+def place_of(url: str) -> str:
+    """A URL as it may be shown: user, host, port and database."""
+    parts = urlsplit(url)
+    user = f"{unquote(parts.username)}@" if parts.username else ""
+    host = parts.netloc.rpartition("@")[2] or "localhost"
+    return f"{unquote(parts.path.removeprefix('/')) or unquote(parts.username or '')} of {user}{host}"
+
+
+def reason_of(error: BaseException) -> str:
+    """What is wrong, in one line that says what to mend."""
+    match error:
+        case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
+            return f"{error.args[0]}; check user and password in database.url"
+        case asyncpg.InvalidCatalogNameError():
+            return f"{error.args[0]}; create it, or name another in database.url"
+        case asyncpg.InsufficientPrivilegeError():
+            return f"{error.args[0]}; grant it to the user of database.url"
+        case TimeoutError():
+            return "no answer in time (database.connect_timeout_seconds)"
+        case ConnectionRefusedError():
+            return "connection refused; is PostgreSQL running there?"
+        case OSError():
+            return error.strerror or str(error)
+        case _:
+            return " ".join(str(error).split())
