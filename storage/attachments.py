@@ -32,7 +32,7 @@ from schemas import (
 from storage import access
 from storage.blobs import Blobs
 from storage.capabilities import capability_hash
-from storage.catalog import AttachmentTable, EventTable, PageTable, Sqlite
+from storage.catalog import AttachmentTable, Database, EventTable, PageTable
 from storage.changes import Changes
 from storage.clock import timestamp
 from storage.filenames import check_filename, extension_of
@@ -75,7 +75,7 @@ class Attachments:
     `policy` is what API A lets in, its procedures and its form alike.
     """
 
-    def __init__(self, database: Sqlite, blobs: Blobs, keys: Keys, policy: Policy, options: Options) -> None:
+    def __init__(self, database: Database, blobs: Blobs, keys: Keys, policy: Policy, options: Options) -> None:
         self.policy = policy
         self._table = AttachmentTable(database)
         self._pages = PageTable(database, options.search_s)

@@ -32,12 +32,12 @@ class _Subscriber:
 
     __slots__ = ("behind", "ended", "key", "limit", "missed_from", "place", "queue", "waiter")
 
-    def __init__(self, key: Key, place: int, limit: int, *, behind: bool) -> None:
+    def __init__(self, key: Key, limit: int) -> None:
         self.key = key
-        self.place = place
+        self.place = 0
         self.limit = limit
-        self.behind = behind
-        self.missed_from = place  # while behind: all up to here was given to it, or is about to be
+        self.behind = False
+        self.missed_from = 0  # while behind: all up to here was given to it, or is about to be
         self.ended = False
         self.queue: list[Numbered] = []
         self.waiter: asyncio.Future[None] | None = None
@@ -47,12 +47,16 @@ class _Subscriber:
         if self.behind:
             return
         if len(self.queue) >= self.limit:
-            self.missed_from = self.queue[0][0] - 1
-            self.queue = []
-            self.behind = True
+            self.fall_behind(self.queue[0][0] - 1)
         else:
             self.queue.append((id, change))
         self.wake()
+
+    def fall_behind(self, missed_from: int) -> None:
+        """From now on know the place only, and read on from there."""
+        self.missed_from = missed_from
+        self.queue = []
+        self.behind = True
 
     def wake(self) -> None:
         if self.waiter is not None and not self.waiter.done():
@@ -86,9 +90,11 @@ class Changes:
         self._queued = queued
         self._at_once = at_once
         self._subscribers: dict[Key, set[_Subscriber]] = {}
-        self._place = 0  # the number of the last event that was handed out
+        self._place: int | None = None  # the number of the last event that was handed out; None while nobody subscribes
+        self._beginning = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
-        self._scheduled = False
+        self._task: asyncio.Task[None] | None = None
+        self._news = False
         self._closed = False
 
     async def follow(
@@ -99,12 +105,16 @@ class Changes:
         Raises PRECONDITION_FAILED when the log does not have what came after `last_id`, or never had `last_id`, and
         SERVICE_UNAVAILABLE when the database fails or the store is closed.
         """
-        subscriber = self._subscribe((organization_id, conversation_id), last_id)
+        if self._closed:
+            raise _ended()
+        subscriber = _Subscriber((organization_id, conversation_id), self._queued)
+        self._subscribers.setdefault(subscriber.key, set()).add(subscriber)
         try:
+            await self._place_of(subscriber, last_id)
             if last_id is None:
                 yield _ready(conversation_id, subscriber.place)
             while True:
-                for id, change in self._take(subscriber):
+                for id, change in await self._take(subscriber):
                     if id > subscriber.place:
                         subscriber.place = id
                         yield change
@@ -112,23 +122,27 @@ class Changes:
         finally:
             self._unsubscribe(subscriber)
 
-    def _subscribe(self, key: Key, last_id: int | None) -> _Subscriber:
-        """A new subscriber; from here on it misses nothing."""
-        if self._closed:
-            raise _ended()
-        end = self._table.end()
-        if last_id is not None:
-            self._check_kept(last_id)
-            if last_id > end:
-                message = f"the change {last_id} is unknown here: read the list anew and subscribe without lastEventId"
-                raise ServiceError(Code.PRECONDITION_FAILED, message)
-        if not self._subscribers:
-            self._place = end
-            self._on_commit(self._schedule)
-            self._timer = asyncio.get_running_loop().call_later(self._poll_s, self._poll)
-        subscriber = _Subscriber(key, end if last_id is None else last_id, self._queued, behind=last_id is not None)
-        self._subscribers.setdefault(key, set()).add(subscriber)
-        return subscriber
+    async def _place_of(self, subscriber: _Subscriber, last_id: int | None) -> None:
+        """Where a new subscriber begins. It is told already, and what it is told twice has a number it is past."""
+        await self._begin()
+        end = await self._table.end()
+        if last_id is None:
+            subscriber.place = end
+            return
+        await self._check_kept(last_id)
+        if last_id > end:
+            message = f"the change {last_id} is unknown here: read the list anew and subscribe without lastEventId"
+            raise ServiceError(Code.PRECONDITION_FAILED, message)
+        subscriber.place = last_id
+        subscriber.fall_behind(last_id)
+
+    async def _begin(self) -> None:
+        """Hand out from now on, unless that has begun: what is committed behind here reaches every subscriber there is."""
+        async with self._beginning:
+            if self._place is None:
+                self._place = await self._table.end()
+                self._on_commit(self._schedule)
+                self._timer = asyncio.get_running_loop().call_later(self._poll_s, self._poll)
 
     def _unsubscribe(self, subscriber: _Subscriber) -> None:
         others = self._subscribers[subscriber.key]
@@ -140,12 +154,13 @@ class Changes:
 
     def _rest(self) -> None:
         """Read nothing until somebody subscribes."""
+        self._place = None
         self._on_commit(None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _take(self, subscriber: _Subscriber) -> list[Numbered]:
+    async def _take(self, subscriber: _Subscriber) -> list[Numbered]:
         """What waits for a subscriber, from the log if it is behind. May hold what it was given before."""
         if subscriber.ended:
             raise _ended()
@@ -153,49 +168,57 @@ class Changes:
             waiting, subscriber.queue = subscriber.queue, []
             return waiting
         subscriber.place = max(subscriber.place, subscriber.missed_from)
-        self._check_kept(subscriber.place)
-        events = self._table.of_conversation(*subscriber.key, subscriber.place, self._at_once)
-        # Since that read nothing can have been handed out: all of it was in one turn of the event loop.
-        subscriber.behind = len(events) == self._at_once
-        return self._changes(events)
+        subscriber.behind = False  # before the read: what is handed out meanwhile waits in the queue
+        await self._check_kept(subscriber.place)
+        events = await self._table.of_conversation(*subscriber.key, subscriber.place, self._at_once)
+        changes = await self._changes(events)
+        if len(events) == self._at_once:
+            subscriber.fall_behind(events[-1].id)
+        return changes
 
-    def _check_kept(self, place: int) -> None:
-        if place < self._table.forgotten():
+    async def _check_kept(self, place: int) -> None:
+        if place < await self._table.forgotten():
             message = f"what came after the change {place} is no longer kept: read the list anew, subscribe without lastEventId"
             raise ServiceError(Code.PRECONDITION_FAILED, message)
 
     def _schedule(self) -> None:
         """Hand out what is new, once those that wait for the same commit have gone on."""
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._hand_out)
+        self._news = True
+        if self._task is None:
+            self._task = asyncio.create_task(self._hand_out())
 
     def _poll(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(self._poll_s, self._poll)
         self._schedule()
 
-    def _hand_out(self) -> None:
-        """Read the new events and give them to their subscribers."""
-        self._scheduled = False
-        if not self._subscribers:
-            return
+    async def _hand_out(self) -> None:
+        """Read the new events and give them to their subscribers, until there are none."""
         try:
-            events = self._table.after(self._place, self._at_once)
-            wanted = [event for event in events if (event.organization_id, event.conversation_id) in self._subscribers]
-            changes = self._changes(wanted)
+            while self._news and self._place is not None:
+                self._news = False
+                if await self._hand_out_some(self._place):
+                    self._news = True
+                    await asyncio.sleep(0)  # they take what they were given
         except ServiceError:
             logger.warning("the log of events could not be read; it is tried again", exc_info=True)
-            return
-        for event, (id, change) in zip(wanted, changes, strict=True):
-            for subscriber in self._subscribers[event.organization_id, event.conversation_id]:
-                subscriber.push(id, change)
-        if events:
-            self._place = events[-1].id
-        if len(events) == self._at_once:
-            self._schedule()
+        finally:
+            self._task = None
 
-    def _changes(self, events: Sequence[Event]) -> list[Numbered]:
-        items = self._table.items([event.attachment_id for event in events]) if events else {}
+    async def _hand_out_some(self, place: int) -> bool:
+        """Hand out some events behind that place; whether there may be more."""
+        events = await self._table.after(place, self._at_once)
+        # Who subscribes from here on begins behind these.
+        wanted = [event for event in events if (event.organization_id, event.conversation_id) in self._subscribers]
+        changes = await self._changes(wanted)
+        for event, (id, change) in zip(wanted, changes, strict=True):
+            for subscriber in self._subscribers.get((event.organization_id, event.conversation_id), ()):
+                subscriber.push(id, change)
+        if events and self._place is not None:
+            self._place = events[-1].id
+        return len(events) == self._at_once
+
+    async def _changes(self, events: Sequence[Event]) -> list[Numbered]:
+        items = await self._table.items([event.attachment_id for event in events]) if events else {}
         return [
             (
                 event.id,
@@ -217,6 +240,8 @@ class Changes:
         """End all subscriptions with SERVICE_UNAVAILABLE, upon which clients connect again, and take no new ones."""
         self._closed = True
         self._rest()
+        if self._task is not None:
+            self._task.cancel()
         for subscribers in self._subscribers.values():
             for subscriber in subscribers:
                 subscriber.ended = True

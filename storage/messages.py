@@ -10,7 +10,7 @@ import msgspec
 
 from schemas import Code, Principal, Record, ServiceError
 from storage import access
-from storage.catalog import Linking, Message, MessageTable, Sqlite
+from storage.catalog import Database, Linking, Message, MessageTable
 from storage.catalog.attachments import Rule
 from storage.clock import timestamp
 from storage.ids import fresh_id
@@ -45,7 +45,7 @@ class Posted(msgspec.Struct, frozen=True, kw_only=True):
 class Messages:
     """Messages of all organizations, within the limits of `options`. `on_queued` is called after one was queued."""
 
-    def __init__(self, database: Sqlite, options: MailOptions, on_queued: Callable[[], None]) -> None:
+    def __init__(self, database: Database, options: MailOptions, on_queued: Callable[[], None]) -> None:
         self._table = MessageTable(database)
         self.options = options
         self._on_queued = on_queued

@@ -12,7 +12,7 @@ import msgspec
 
 from schemas import Attachment, SignedUrl, Timestamp
 from storage.blobs import BlobReader, Blobs
-from storage.catalog import AttachmentTable, Message, MessageTable, OutboxEntry, OutboxTable, Sqlite
+from storage.catalog import AttachmentTable, Database, Message, MessageTable, OutboxEntry, OutboxTable
 from storage.clock import timestamp
 from storage.mail import File, Mail, Mailbox, OutboxState, Settled
 from storage.messages import shown_in
@@ -40,7 +40,7 @@ class Outbox:
     `link` gives the signed link of an attachment for the readers of a mail.
     """
 
-    def __init__(self, database: Sqlite, blobs: Blobs, link: Link) -> None:
+    def __init__(self, database: Database, blobs: Blobs, link: Link) -> None:
         self._table = OutboxTable(database)
         self._messages = MessageTable(database)
         self._attachments = AttachmentTable(database)
@@ -57,9 +57,9 @@ class Outbox:
         if self._listener is not None:
             self._listener()
 
-    def due_in_s(self) -> float | None:
+    async def due_in_s(self) -> float | None:
         """Seconds until the next message is due, 0 if one is; None when none is queued."""
-        due_at = self._table.next_due()
+        due_at = await self._table.next_due()
         return None if due_at is None else max(_seconds(due_at) - time.time(), 0.0)
 
     async def claim(self, lease: str, lease_s: float, limit: int, *, hold: bool) -> list[OutboxEntry]:

@@ -9,7 +9,7 @@ from typing import Self
 from schemas import Code, ServiceError, SignedUrl
 from storage.attachments import Attachments
 from storage.blobs import Blobs
-from storage.catalog import AttachmentTable, CredentialTable, EventTable, SigningKeyTable, Sqlite, UpkeepTable, open_database
+from storage.catalog import AttachmentTable, CredentialTable, Database, EventTable, SigningKeyTable, UpkeepTable, open_database
 from storage.credentials import Credentials
 from storage.disk import DiskBlobs
 from storage.keys import Keys
@@ -25,7 +25,7 @@ CHECK_SHARED_S = 1.0
 class Store:
     """An open store. Close it with `aclose`, or use it as an async context manager."""
 
-    def __init__(self, database: Sqlite, blobs: Blobs, credential_cache_s: float, policy: Policy, options: Options) -> None:
+    def __init__(self, database: Database, blobs: Blobs, credential_cache_s: float, policy: Policy, options: Options) -> None:
         self._database = database
         self._blobs = blobs
         self._table = AttachmentTable(database)
@@ -71,7 +71,7 @@ class Store:
             self._check.cancel()
         self.attachments.close()
         await self._blobs.aclose()
-        self._database.close()
+        await self._database.aclose()
 
     async def __aenter__(self) -> Self:
         """The store itself."""
@@ -109,7 +109,7 @@ async def open_store(
     try:
         return Store(database, DiskBlobs(directory), credential_cache_s, policy, options or Options())
     except OSError as error:
-        database.close()
+        await database.aclose()
         raise ServiceError(
             Code.SERVICE_UNAVAILABLE, f"cannot use the storage directory {directory}: {error.strerror}"
         ) from error

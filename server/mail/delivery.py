@@ -74,7 +74,7 @@ class Delivery:
         settings, free = self._settings, self._settings.connections - self._running
         token = secrets.token_hex(8)
         try:
-            if not free or self._outbox.due_in_s() != 0:
+            if not free or await self._outbox.due_in_s() != 0:
                 return []
             entries = await self._outbox.claim(token, settings.lease_seconds, free, hold=not settings.resend_unanswered)
         except Exception:  # whatever it is, the worker must not end by it
@@ -88,7 +88,7 @@ class Delivery:
         wait_s = self._settings.poll_seconds
         if self._running < self._settings.connections:
             with contextlib.suppress(ServiceError):
-                due_in_s = self._outbox.due_in_s()
+                due_in_s = await self._outbox.due_in_s()
                 wait_s = wait_s if due_in_s is None else min(wait_s, due_in_s)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):

@@ -2,11 +2,12 @@
 
 from storage.catalog.attachments import AttachmentTable
 from storage.catalog.credentials import CredentialTable, KeyInfo, WidgetSession
+from storage.catalog.engine import Database
 from storage.catalog.events import Event, EventTable
 from storage.catalog.messages import Linking, Message, MessageTable
+from storage.catalog.names import fold
 from storage.catalog.outbox import OutboxEntry, OutboxTable
 from storage.catalog.pages import PageQuery, PageTable, Position
-from storage.catalog.readers import fold
 from storage.catalog.schema import is_postgresql, migrate, open_database, schema_is_current
 from storage.catalog.signing import KeptKey, SigningKeyTable
 from storage.catalog.sqlite import Sqlite
@@ -16,6 +17,7 @@ __all__ = [
     "PATHS_AT_ONCE",
     "AttachmentTable",
     "CredentialTable",
+    "Database",
     "Event",
     "EventTable",
     "KeptKey",

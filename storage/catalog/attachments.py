@@ -5,38 +5,41 @@ it and the change, somebody else may have been faster.
 """
 
 import json
-import sqlite3
 from collections.abc import Callable, Sequence
 
 from schemas import Attachment, AttachmentItem, ChangeType, Record, Timestamp, Usage
 from storage.catalog import columns
+from storage.catalog.engine import Database, Script, in_turn, sql
 from storage.catalog.events import log_event
-from storage.catalog.sqlite import Sqlite
+from storage.catalog.names import search_name
 
 # Of a row and its id (None when there is none of that id) gives the row as it shall be, or raises what the client is told.
 Rule = Callable[[Record | None, str], Record]
 
-_FIND = f"SELECT {columns.RECORD} FROM attachments WHERE id = ?"  # noqa: S608 (constant)
-_BY_CAPABILITY = f"SELECT {columns.RECORD} FROM attachments WHERE capability_hash = ?"  # noqa: S608 (constant)
-_SEEN = f"SELECT {columns.SEEN} FROM attachments WHERE id = ?"  # noqa: S608 (constant)
-_SEEN_MANY = f"SELECT {columns.SEEN} FROM attachments WHERE id IN (SELECT value FROM json_each(?))"  # noqa: S608 (constant)
-_LIST = (
+_RECORD = f"SELECT {columns.RECORD} FROM attachments WHERE id = ?"  # noqa: S608 (constant)
+_FIND = sql(_RECORD)
+_FIND_TO_CHANGE = sql(_RECORD, f"{_RECORD} FOR UPDATE")  # SQLite has one writer at a time
+_BY_CAPABILITY = sql(f"SELECT {columns.RECORD} FROM attachments WHERE capability_hash = ?")  # noqa: S608 (constant)
+_SEEN = sql(f"SELECT {columns.SEEN} FROM attachments WHERE id = ?")  # noqa: S608 (constant)
+_SEEN_MANY = sql(f"SELECT {columns.SEEN} FROM attachments WHERE id IN (SELECT value FROM json_each(?))")  # noqa: S608 (constant)
+_LIST = sql(
     f"SELECT {columns.ITEM} FROM attachments INDEXED BY attachments_of_conversation"  # noqa: S608 (constant)
     " WHERE organization_id = ? AND conversation_id = ? AND deleted_at IS NULL ORDER BY created_at, id"
 )
-_INSERT = (
-    "INSERT INTO attachments (id, organization_id, conversation_id, ticket_id, owner_id, filename, content_type, size,"
-    " sha256, storage_path, created_at, scope, inline, file_key, capability_hash, media)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT = sql(
+    "INSERT INTO attachments (id, organization_id, conversation_id, ticket_id, owner_id, filename, search_name, content_type,"
+    " size, sha256, storage_path, created_at, scope, inline, file_key, capability_hash, media)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_UPDATE = "UPDATE attachments SET conversation_id = ?, filename = ?, deleted_at = ? WHERE id = ?"
-_COUNT = (
+_UPDATE = sql("UPDATE attachments SET conversation_id = ?, filename = ?, search_name = ?, deleted_at = ? WHERE id = ?")
+_COUNT = sql(
     "INSERT INTO organization_usage (organization_id, attachments, bytes) VALUES (?, ?, ?) ON CONFLICT (organization_id)"
-    " DO UPDATE SET attachments = attachments + excluded.attachments, bytes = bytes + excluded.bytes"
+    " DO UPDATE SET attachments = organization_usage.attachments + excluded.attachments,"
+    " bytes = organization_usage.bytes + excluded.bytes"
 )
-_EXISTS = "SELECT 1 FROM attachments WHERE id = ?"
-_ANY = "SELECT id FROM attachments LIMIT 1"
-_USAGE = "SELECT attachments, bytes FROM organization_usage WHERE organization_id = ?"
+_EXISTS = sql("SELECT 1 FROM attachments WHERE id = ?")
+_ANY = sql("SELECT id FROM attachments LIMIT 1")
+_USAGE = sql("SELECT attachments, bytes FROM organization_usage WHERE organization_id = ?")
 
 
 class AttachmentTable:
@@ -45,27 +48,27 @@ class AttachmentTable:
     Every method raises SERVICE_UNAVAILABLE when the database fails.
     """
 
-    def __init__(self, database: Sqlite) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def find(self, id: str) -> Record | None:
         """The row of that id, also when it is deleted; None if there is none."""
-        rows = self._database.rows(_FIND, (id,))
+        rows = await self._database.rows(_FIND, (id,))
         return columns.record(rows[0]) if rows else None
 
     async def of_capability(self, capability_hash: bytes) -> Record | None:
         """The row that a public link leads to, also when it is deleted; None if there is none."""
-        rows = self._database.rows(_BY_CAPABILITY, (capability_hash,))
+        rows = await self._database.rows(_BY_CAPABILITY, (capability_hash,))
         return columns.record(rows[0]) if rows else None
 
     async def seen(self, id: str) -> Attachment | None:
         """The attachment of that id as clients see it, also when it is deleted; None if there is none."""
-        rows = self._database.rows(_SEEN, (id,))
+        rows = await self._database.rows(_SEEN, (id,))
         return columns.seen(rows[0]) if rows else None
 
     async def seen_many(self, ids: Sequence[str]) -> dict[str, Attachment]:
         """The attachments of those ids as clients see them, by id, also deleted ones; ids without one are left out."""
-        found = map(columns.seen, self._database.rows(_SEEN_MANY, (json.dumps(ids),)))
+        found = map(columns.seen, await self._database.rows(_SEEN_MANY, (json.dumps(ids),)))
         return {attachment.id: attachment for attachment in found}
 
     async def of_conversation(self, organization_id: str, conversation_id: str) -> list[AttachmentItem]:
@@ -75,7 +78,7 @@ class AttachmentTable:
 
     async def usage(self, organization_id: str) -> Usage:
         """How many attachments the organization has and how many bytes they are, without the deleted ones."""
-        for count, size in self._database.rows(_USAGE, (organization_id,)):
+        for count, size in await self._database.rows(_USAGE, (organization_id,)):
             return Usage(count=count, bytes=size)
         return Usage(count=0, bytes=0)
 
@@ -84,18 +87,18 @@ class AttachmentTable:
 
         The hash is that of its public link; `media` goes when nothing links it in time.
         """
+        values = (
+            *(record.id, record.organization_id, record.conversation_id, record.ticket_id, record.owner_id, record.filename),
+            *(search_name(record.filename), record.content_type, record.size, record.sha256, record.storage_path),
+            *(record.created_at, record.scope, record.inline, record.file_key, capability_hash, media),
+        )
 
-        def change(connection: sqlite3.Connection) -> None:
-            values = (
-                *(record.id, record.organization_id, record.conversation_id, record.ticket_id, record.owner_id),
-                *(record.filename, record.content_type, record.size, record.sha256, record.storage_path, record.created_at),
-                *(record.scope, record.inline, record.file_key, capability_hash, media),
-            )
-            connection.execute(_INSERT, values)
-            count(connection, record, 1)
-            log_event(connection, "created", record, record.created_at)
+        def script() -> Script[None]:
+            yield _INSERT, values
+            yield from count(record, 1)
+            yield from log_event("created", record, record.created_at)
 
-        await self._database.write(change)
+        await self._database.write(script)
 
     async def change(self, event: ChangeType, ids: Sequence[str], rule: Rule, now: Timestamp) -> list[Record]:
         """Make of each row what `rule` says and log the event for it, all or nothing; gives the rows as they became.
@@ -103,36 +106,36 @@ class AttachmentTable:
         A rule may change `conversation_id`, `filename` and `deleted_at`. Raises what it raises.
         """
 
-        def change(connection: sqlite3.Connection) -> list[Record]:
-            return [change_one(connection, event, id, rule, now) for id in ids]
+        def script() -> Script[list[Record]]:
+            return (yield from in_turn(change_one(event, id, rule, now) for id in ids))
 
-        return await self._database.write(change)
+        return await self._database.write(script)
 
     async def check(self) -> None:
         """Read a row, to know that the database answers."""
-        self._database.rows(_ANY, ())
+        await self._database.rows(_ANY, ())
 
 
-def count(connection: sqlite3.Connection, record: Record, sign: int) -> None:
+def count(record: Record, sign: int) -> Script[None]:
     """Add the attachment to what its organization keeps, or with -1 take it from that."""
-    connection.execute(_COUNT, (record.organization_id, sign, sign * record.size))
+    yield _COUNT, (record.organization_id, sign, sign * record.size)
 
 
-def exists(connection: sqlite3.Connection, id: str) -> bool:
-    """Whether there is a row of that id, deleted or not, within a transaction."""
-    return bool(connection.execute(_EXISTS, (id,)).fetchall())
+def exists(id: str) -> Script[bool]:
+    """Whether there is a row of that id, deleted or not."""
+    rows = yield _EXISTS, (id,)
+    return bool(rows)
 
 
-def change_one(connection: sqlite3.Connection, event: ChangeType, id: str, rule: Rule, now: Timestamp) -> Record:
+def change_one(event: ChangeType, id: str, rule: Rule, now: Timestamp) -> Script[Record]:
     """As `AttachmentTable.change`, of one row, within a transaction; a rule that gives the row itself changes nothing."""
-    rows = connection.execute(_FIND, (id,)).fetchall()
+    rows = yield _FIND_TO_CHANGE, (id,)
     before = columns.record(rows[0]) if rows else None
     after = rule(before, id)
     if after is before:
         return after
-    connection.execute(_UPDATE, (after.conversation_id, after.filename, after.deleted_at, id))
+    yield _UPDATE, (after.conversation_id, after.filename, search_name(after.filename), after.deleted_at, id)
     if before is not None and (before.deleted_at is None) != (after.deleted_at is None):
-        sign = 1 if after.deleted_at is None else -1
-        count(connection, after, sign)
-    log_event(connection, event, after, now)
+        yield from count(after, 1 if after.deleted_at is None else -1)
+    yield from log_event(event, after, now)
     return after

@@ -1,28 +1,28 @@
 """The rows of sessions, of API keys and of widgets' sessions. Only the SHA-256 of a token is kept, which is 256 random bits."""
 
-import sqlite3
-
 import msgspec
 
 from schemas import Principal, Role, Timestamp
-from storage.catalog.sqlite import Sqlite
+from storage.catalog.engine import Database, Script, one_step, sql
 
-_SESSION = "SELECT token_hash, user_id, organization_id, role FROM sessions WHERE token_hash = ? AND expires_at > ?"
-_KEY = "SELECT secret_hash, id, organization_id, role FROM api_keys WHERE secret_hash = ? AND revoked_at IS NULL"
-_INSERT_SESSION = (
+_SESSION = sql("SELECT token_hash, user_id, organization_id, role FROM sessions WHERE token_hash = ? AND expires_at > ?")
+_KEY = sql("SELECT secret_hash, id, organization_id, role FROM api_keys WHERE secret_hash = ? AND revoked_at IS NULL")
+_INSERT_SESSION = sql(
     "INSERT INTO sessions (token_hash, user_id, organization_id, role, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)"
 )
-_DELETE_SESSION = "DELETE FROM sessions WHERE token_hash = ?"
-_DELETE_EXPIRED = "DELETE FROM sessions WHERE expires_at <= ?"
-_WIDGET = "SELECT token_hash, id, organization_id, conversation_id FROM widget_sessions WHERE token_hash = ? AND expires_at > ?"
-_INSERT_WIDGET = (
+_DELETE_SESSION = sql("DELETE FROM sessions WHERE token_hash = ? RETURNING 1")
+_DELETE_EXPIRED = sql("DELETE FROM sessions WHERE expires_at <= ?")
+_WIDGET = sql(
+    "SELECT token_hash, id, organization_id, conversation_id FROM widget_sessions WHERE token_hash = ? AND expires_at > ?"
+)
+_INSERT_WIDGET = sql(
     "INSERT INTO widget_sessions (token_hash, id, organization_id, conversation_id, created_by, created_at, expires_at)"
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
-_DELETE_EXPIRED_WIDGETS = "DELETE FROM widget_sessions WHERE expires_at <= ?"
-_INSERT_KEY = "INSERT INTO api_keys (id, secret_hash, name, organization_id, role, created_at) VALUES (?, ?, ?, ?, ?, ?)"
-_LIST_KEYS = "SELECT id, name, organization_id, role, created_at, revoked_at FROM api_keys ORDER BY created_at, id"
-_REVOKE_KEY = "UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL"
+_DELETE_EXPIRED_WIDGETS = sql("DELETE FROM widget_sessions WHERE expires_at <= ?")
+_INSERT_KEY = sql("INSERT INTO api_keys (id, secret_hash, name, organization_id, role, created_at) VALUES (?, ?, ?, ?, ?, ?)")
+_LIST_KEYS = sql("SELECT id, name, organization_id, role, created_at, revoked_at FROM api_keys ORDER BY created_at, id")
+_REVOKE_KEY = sql("UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL RETURNING 1")
 
 
 class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,24 +50,24 @@ class WidgetSession(msgspec.Struct, frozen=True, kw_only=True):
 class CredentialTable:
     """Sessions and API keys by the hash of their token. Raises SERVICE_UNAVAILABLE when the database fails."""
 
-    def __init__(self, database: Sqlite) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def session(self, token_hash: bytes, now: Timestamp) -> tuple[bytes, Principal] | None:
         """The kept hash and the principal of a session that has not expired."""
-        for kept, user_id, organization_id, role in self._database.rows(_SESSION, (token_hash, now)):
+        for kept, user_id, organization_id, role in await self._database.rows(_SESSION, (token_hash, now)):
             return kept, Principal(kind="session", user_id=user_id, organization_id=organization_id, role=role)
         return None
 
     async def key(self, secret_hash: bytes) -> tuple[bytes, Principal] | None:
         """The kept hash and the principal of a key that is not revoked."""
-        for kept, id, organization_id, role in self._database.rows(_KEY, (secret_hash,)):
+        for kept, id, organization_id, role in await self._database.rows(_KEY, (secret_hash,)):
             return kept, Principal(kind="key", user_id=id, organization_id=organization_id, role=role)
         return None
 
     async def widget(self, token_hash: bytes, now: Timestamp) -> tuple[bytes, Principal] | None:
         """The kept hash and the principal of a session of a widget that has not expired."""
-        for kept, id, organization_id, conversation_id in self._database.rows(_WIDGET, (token_hash, now)):
+        for kept, id, organization_id, conversation_id in await self._database.rows(_WIDGET, (token_hash, now)):
             principal = Principal(
                 kind="widget", user_id=id, organization_id=organization_id, role="member", conversation_id=conversation_id
             )
@@ -78,38 +78,38 @@ class CredentialTable:
         """Add a session of a widget, and remove the expired ones."""
         values = (token_hash, *msgspec.structs.astuple(session))
 
-        def change(connection: sqlite3.Connection) -> None:
-            connection.execute(_DELETE_EXPIRED_WIDGETS, (session.created_at,))
-            connection.execute(_INSERT_WIDGET, values)
+        def script() -> Script[None]:
+            yield _DELETE_EXPIRED_WIDGETS, (session.created_at,)
+            yield _INSERT_WIDGET, values
 
-        await self._database.write(change)
+        await self._database.write(script)
 
     async def insert_session(self, token_hash: bytes, principal: Principal, now: Timestamp, expires_at: Timestamp) -> None:
         """Add a session, and remove the expired ones."""
         values = (token_hash, principal.user_id, principal.organization_id, principal.role, now, expires_at)
 
-        def change(connection: sqlite3.Connection) -> None:
-            connection.execute(_DELETE_EXPIRED, (now,))
-            connection.execute(_INSERT_SESSION, values)
+        def script() -> Script[None]:
+            yield _DELETE_EXPIRED, (now,)
+            yield _INSERT_SESSION, values
 
-        await self._database.write(change)
+        await self._database.write(script)
 
     async def delete_session(self, token_hash: bytes) -> bool:
         """Remove a session; False if there is none."""
-        return await self._database.write(lambda connection: connection.execute(_DELETE_SESSION, (token_hash,)).rowcount == 1)
+        return bool(await self._database.write(one_step(_DELETE_SESSION, (token_hash,))))
 
     async def insert_key(self, secret_hash: bytes, info: KeyInfo) -> None:
         """Add an API key."""
         values = (info.id, secret_hash, info.name, info.organization_id, info.role, info.created_at)
-        await self._database.write(lambda connection: connection.execute(_INSERT_KEY, values))
+        await self._database.write(one_step(_INSERT_KEY, values))
 
     async def keys(self) -> list[KeyInfo]:
         """All keys, oldest first, the revoked ones too."""
         return [
             KeyInfo(id=id, name=name, organization_id=organization, role=role, created_at=created, revoked_at=revoked)
-            for id, name, organization, role, created, revoked in self._database.rows(_LIST_KEYS, ())
+            for id, name, organization, role, created, revoked in await self._database.rows(_LIST_KEYS, ())
         ]
 
     async def revoke_key(self, id: str, now: Timestamp) -> bool:
         """Mark a key revoked; False if there is none or it was revoked before."""
-        return await self._database.write(lambda connection: connection.execute(_REVOKE_KEY, (now, id)).rowcount == 1)
+        return bool(await self._database.write(one_step(_REVOKE_KEY, (now, id))))

@@ -1,24 +1,23 @@
 """The rows of messages. A message, its place in the outbox and the linking of its attachments are one transaction."""
 
-import sqlite3
 from collections.abc import Sequence
 
 import msgspec
 
 from schemas import Record, Timestamp
 from storage.catalog.attachments import Rule, change_one, exists
-from storage.catalog.sqlite import Sqlite
+from storage.catalog.engine import Database, Script, in_turn, sql
 from storage.mail.outcomes import Recipient
 
-_INSERT = (
+_INSERT = sql(
     "INSERT INTO messages (id, organization_id, conversation_id, author_id, message_id, subject, content, attachments,"
     " created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-_QUEUE = (
+_QUEUE = sql(
     "INSERT INTO outbox (id, state, recipients, attempts, unanswered, due_at, error, created_at, changed_at)"
     " VALUES (?, 'queued', ?, 0, 0, ?, '', ?, ?)"
 )
-_FIND = (
+_FIND = sql(
     "SELECT id, organization_id, conversation_id, author_id, message_id, subject, content, attachments, created_at"
     " FROM messages WHERE id = ?"
 )
@@ -51,7 +50,7 @@ class Linking(msgspec.Struct, frozen=True, kw_only=True):
 class MessageTable:
     """Messages of all organizations. Raises SERVICE_UNAVAILABLE when the database fails."""
 
-    def __init__(self, database: Sqlite) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
     async def insert(self, message: Message, recipients: Sequence[Recipient], linking: Linking) -> list[Record]:
@@ -59,22 +58,23 @@ class MessageTable:
 
         Raises what a rule raises.
         """
+        now = message.created_at
+        values = (
+            *(message.id, message.organization_id, message.conversation_id, message.author_id, message.message_id),
+            *(message.subject, message.content, msgspec.json.encode(message.attachments).decode(), now),
+        )
+        queued = (message.id, msgspec.json.encode(recipients).decode(), now, now, now)
 
-        def change(connection: sqlite3.Connection) -> list[Record]:
-            now = message.created_at
-            records = [change_one(connection, "attached", id, linking.must, now) for id in linking.listed]
+        def script() -> Script[list[Record]]:
+            yield _INSERT, values
+            yield _QUEUE, queued
+            records = yield from in_turn(change_one("attached", id, linking.must, now) for id in linking.listed)
             for id in linking.shown:
-                if exists(connection, id):
-                    change_one(connection, "attached", id, linking.may, now)
-            values = (
-                *(message.id, message.organization_id, message.conversation_id, message.author_id, message.message_id),
-                *(message.subject, message.content, msgspec.json.encode(message.attachments).decode(), now),
-            )
-            connection.execute(_INSERT, values)
-            connection.execute(_QUEUE, (message.id, msgspec.json.encode(recipients).decode(), now, now, now))
+                if (yield from exists(id)):
+                    yield from change_one("attached", id, linking.may, now)
             return records
 
-        return await self._database.write(change)
+        return await self._database.write(script)
 
     async def find(self, id: str) -> Message | None:
         """The message of that id."""

@@ -4,33 +4,35 @@ A row belongs to the process whose token is its `lease`, until `due_at`. Every c
 token, so that one who lost its lease changes nothing any more.
 """
 
-import sqlite3
+import itertools
 from collections.abc import Sequence
 
 import msgspec
 
 from schemas import Timestamp
-from storage.catalog.sqlite import Row, Sqlite
+from storage.catalog.engine import Database, Parameters, Row, Script, Statement, in_turn, one_step, sql
 from storage.mail.outcomes import OutboxState, Recipient, Settled, again
 
 _COLUMNS = "id, state, recipients, attempts, unanswered, due_at, lease, handed_over_at, error, created_at, changed_at"
-_DUE = f"SELECT {_COLUMNS} FROM outbox WHERE state = 'queued' AND due_at <= ? ORDER BY due_at, id LIMIT ?"  # noqa: S608 (constant)
-_NEXT = "SELECT due_at FROM outbox WHERE state = 'queued' ORDER BY due_at, id LIMIT 1"
-_CLAIM = "UPDATE outbox SET lease = ?, due_at = ?, attempts = attempts + 1, changed_at = ? WHERE id = ?"
-_COUNT_UNANSWERED = "UPDATE outbox SET handed_over_at = NULL, unanswered = unanswered + 1 WHERE id = ?"
-_RENEW = "UPDATE outbox SET due_at = ? WHERE id = ? AND lease = ?"
-_HAND_OVER = "UPDATE outbox SET due_at = ?, handed_over_at = ?, changed_at = ? WHERE id = ? AND lease = ?"
-_FINISH = (
+_WAITING = f"SELECT {_COLUMNS} FROM outbox WHERE state = 'queued' AND due_at <= ? ORDER BY due_at, id LIMIT ?"  # noqa: S608 (constant)
+_DUE = sql(_WAITING, f"{_WAITING} FOR UPDATE SKIP LOCKED")
+_NEXT = sql("SELECT due_at FROM outbox WHERE state = 'queued' ORDER BY due_at, id LIMIT 1")
+_CLAIM = sql("UPDATE outbox SET lease = ?, due_at = ?, attempts = attempts + 1, changed_at = ? WHERE id = ?")
+_COUNT_UNANSWERED = sql("UPDATE outbox SET handed_over_at = NULL, unanswered = unanswered + 1 WHERE id = ?")
+_RENEW = sql("UPDATE outbox SET due_at = ? WHERE id = ? AND lease = ? RETURNING 1")
+_HAND_OVER = sql("UPDATE outbox SET due_at = ?, handed_over_at = ?, changed_at = ? WHERE id = ? AND lease = ? RETURNING 1")
+_FINISH = sql(
     "UPDATE outbox SET state = ?, recipients = ?, unanswered = unanswered + ?, due_at = ?, lease = NULL, handed_over_at = NULL,"
-    " error = ?, changed_at = ? WHERE id = ? AND lease = ?"
+    " error = ?, changed_at = ? WHERE id = ? AND lease = ? RETURNING 1"
 )
-_RELEASE = "UPDATE outbox SET lease = NULL, due_at = ?, attempts = attempts - 1 WHERE id = ? AND lease = ?"
-_FIND = f"SELECT {_COLUMNS} FROM outbox WHERE id = ?"  # noqa: S608 (constant)
-_UNSENT = f"SELECT {_COLUMNS} FROM outbox WHERE state <> 'sent' ORDER BY id LIMIT ?"  # noqa: S608 (constant)
-_IN_STATE = f"SELECT {_COLUMNS} FROM outbox WHERE state = ? ORDER BY id DESC LIMIT ?"  # noqa: S608 (constant)
-_STOPPED = "SELECT id FROM outbox WHERE state IN ('failed', 'unknown') ORDER BY id"
-_AGAIN = "UPDATE outbox SET state = 'queued', recipients = ?, due_at = ?, changed_at = ? WHERE id = ?"
-_NOW = "UPDATE outbox SET due_at = ? WHERE id = ?"
+_RELEASE = sql("UPDATE outbox SET lease = NULL, due_at = ?, attempts = attempts - 1 WHERE id = ? AND lease = ? RETURNING 1")
+_FIND = sql(f"SELECT {_COLUMNS} FROM outbox WHERE id = ?")  # noqa: S608 (constant)
+_FIND_TO_CHANGE = sql(_FIND.sqlite, f"{_FIND.sqlite} FOR UPDATE")
+_UNSENT = sql(f"SELECT {_COLUMNS} FROM outbox WHERE state <> 'sent' ORDER BY id LIMIT ?")  # noqa: S608 (constant)
+_IN_STATE = sql(f"SELECT {_COLUMNS} FROM outbox WHERE state = ? ORDER BY id DESC LIMIT ?")  # noqa: S608 (constant)
+_STOPPED = sql("SELECT id FROM outbox WHERE state IN ('failed', 'unknown') ORDER BY id")
+_AGAIN = sql("UPDATE outbox SET state = 'queued', recipients = ?, due_at = ?, changed_at = ? WHERE id = ?")
+_NOW = sql("UPDATE outbox SET due_at = ? WHERE id = ?")
 _recipients = msgspec.json.Decoder(list[Recipient])
 
 
@@ -53,12 +55,12 @@ class OutboxEntry(msgspec.Struct, frozen=True, kw_only=True):
 class OutboxTable:
     """The outbox of all organizations. Raises SERVICE_UNAVAILABLE when the database fails."""
 
-    def __init__(self, database: Sqlite) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
 
-    def next_due(self) -> Timestamp | None:
+    async def next_due(self) -> Timestamp | None:
         """When the next message is due, or was; None when none is queued."""
-        rows = self._database.rows(_NEXT, ())
+        rows = await self._database.rows(_NEXT, ())
         return rows[0][0] if rows else None
 
     async def claim(self, lease: str, now: Timestamp, until: Timestamp, limit: int, *, hold: bool) -> list[OutboxEntry]:
@@ -68,15 +70,16 @@ class OutboxTable:
         over is counted as unanswered, and is one like any from here on.
         """
 
-        def change(connection: sqlite3.Connection) -> list[OutboxEntry]:
-            entries = [_entry(row) for row in connection.execute(_DUE, (now, limit)).fetchall()]
+        def script() -> Script[list[OutboxEntry]]:
+            rows = yield _DUE, (now, limit)
+            entries = [_entry(row) for row in rows]
             for entry in entries:
-                connection.execute(_CLAIM, (lease, until, now, entry.id))
+                yield _CLAIM, (lease, until, now, entry.id)
                 if entry.handed_over_at is not None and not hold:
-                    connection.execute(_COUNT_UNANSWERED, (entry.id,))
+                    yield _COUNT_UNANSWERED, (entry.id,)
             return [msgspec.structs.replace(entry, attempts=entry.attempts + 1) for entry in entries]
 
-        return await self._database.write(change)
+        return await self._database.write(script)
 
     async def renew(self, id: str, lease: str, until: Timestamp) -> bool:
         """Keep a message until that time; False when somebody else may have it."""
@@ -98,18 +101,18 @@ class OutboxTable:
         """Let go of a message as if it had not been taken; False when the lease was lost."""
         return await self._update(_RELEASE, (now, id, lease))
 
-    async def _update(self, sql: str, values: Row) -> bool:
-        return await self._database.write(lambda connection: connection.execute(sql, values).rowcount == 1)
+    async def _update(self, statement: Statement, values: Parameters) -> bool:
+        return bool(await self._database.write(one_step(statement, values)))
 
     async def find(self, id: str) -> OutboxEntry | None:
         """The entry of that message."""
-        rows = self._database.rows(_FIND, (id,))
+        rows = await self._database.rows(_FIND, (id,))
         return _entry(rows[0]) if rows else None
 
     async def entries(self, state: OutboxState | None, limit: int) -> list[OutboxEntry]:
         """Up to `limit` entries: of that state, newest first, or all that are not sent, oldest first."""
-        sql, values = (_UNSENT, (limit,)) if state is None else (_IN_STATE, (state, limit))
-        return [_entry(row) for row in await self._database.rows_of_any_length(sql, values)]
+        statement, values = (_UNSENT, (limit,)) if state is None else (_IN_STATE, (state, limit))
+        return [_entry(row) for row in await self._database.rows_of_any_length(statement, values)]
 
     async def retry(self, ids: Sequence[str] | None, now: Timestamp) -> list[str]:
         """Queue what failed or is unknown, and what waits for its next attempt, to be sent now; without ids all of the former.
@@ -117,22 +120,26 @@ class OutboxTable:
         Gives the ids of those. What is sent, or being sent, stays as it is.
         """
 
-        def change(connection: sqlite3.Connection) -> list[str]:
-            wanted = [id for (id,) in connection.execute(_STOPPED).fetchall()] if ids is None else ids
-            return [id for id in wanted if _retry(connection, id, now)]
+        def script() -> Script[list[str]]:
+            wanted = ids
+            if wanted is None:
+                rows = yield _STOPPED, ()
+                wanted = [id for (id,) in rows]
+            queued = yield from in_turn(_retry(id, now) for id in wanted)
+            return list(itertools.compress(wanted, queued))
 
-        return await self._database.write(change)
+        return await self._database.write(script)
 
 
-def _retry(connection: sqlite3.Connection, id: str, now: Timestamp) -> bool:
-    rows = connection.execute(_FIND, (id,)).fetchall()
+def _retry(id: str, now: Timestamp) -> Script[bool]:
+    rows = yield _FIND_TO_CHANGE, (id,)
     entry = _entry(rows[0]) if rows else None
     if entry is None or entry.state == "sent" or entry.lease is not None:
         return False
     if entry.state == "queued":
-        connection.execute(_NOW, (now, id))
+        yield _NOW, (now, id)
     else:
-        connection.execute(_AGAIN, (msgspec.json.encode(again(entry.recipients)).decode(), now, now, id))
+        yield _AGAIN, (msgspec.json.encode(again(entry.recipients)).decode(), now, now, id)
     return True
 
 

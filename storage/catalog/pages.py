@@ -5,12 +5,13 @@ index serves is read in a worker thread: a conversation in another order, which 
 the page is full.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from schemas import Order, PageItem, Sort
 from storage.catalog import columns
-from storage.catalog.sqlite import Sqlite
+from storage.catalog.engine import Database, Statement, sql
 
 Position = tuple[str | int, str]  # the sort key of an item, and its id
 
@@ -19,23 +20,19 @@ _INDEXES: dict[Sort, str] = {
     "filename": "attachments_by_name",
     "size": "attachments_by_size",
 }
-# Before and behind every item. In SQLite's order a BLOB comes after every text and number.
-_FIRST: dict[Sort, Position] = {"created_at": ("", ""), "filename": ("", ""), "size": (-1, "")}
-_LAST = (b"", b"")
 _SCOPES = {True: "organization_id = ? AND conversation_id = ?", False: "organization_id = ?"}
 _STEPS: dict[Order, str] = {"asc": ">", "desc": "<"}
-# ASCII names, most of them, need not go through Python: `lower` is what `fold` does to them.
+# In both dialects the first of a text's characters is 1, and the empty text is found there.
 _FILTERS = (
-    " AND content_type GLOB coalesce(?, '*') AND owner_id = coalesce(?, owner_id)"
-    " AND (? IS NULL OR CASE WHEN length(filename) = length(CAST(filename AS BLOB))"
-    " THEN instr(lower(filename), ?) ELSE instr(fold(filename), ?) END)"
+    " AND content_type = coalesce(?, content_type) AND substr(content_type, 1, length(CAST(? AS text))) = ?"
+    " AND owner_id = coalesce(?, owner_id) AND instr(coalesce(search_name, lower(filename)), ?) > 0"
 )
 
 
 class PageQuery(NamedTuple):
     """Which items, from behind which position (None: from the end where the order begins), and at most how many.
 
-    `content_type` may end in `*`; `filename` is a part of the name, folded by `storage.catalog.readers.fold`.
+    `content_type` may end in `*`; `filename` is a part of the name, folded by `storage.catalog.names.fold`.
     """
 
     organization_id: str
@@ -53,32 +50,48 @@ class PageQuery(NamedTuple):
         """Whether rows must be looked at to know which are meant."""
         return (self.content_type, self.owner_id, self.filename) != (None, None, None)
 
+    @property
+    def filters(self) -> Sequence[str | None]:
+        """The parameters of `_FILTERS`."""
+        if not self.is_filtered:
+            return ()
+        pattern = self.content_type or "*"
+        prefix = pattern[:-1] if pattern.endswith("*") else ""
+        return (None if pattern.endswith("*") else pattern, prefix, prefix, self.owner_id, self.filename or "")
 
-def _statement(*, in_conversation: bool, sort: Sort, order: Order, filtered: bool) -> str:
-    index = "attachments_of_conversation" if in_conversation else _INDEXES[sort]
-    filters = _FILTERS if filtered else ""
-    return (
+
+class _Kind(NamedTuple):
+    """What makes two queries have different texts."""
+
+    in_conversation: bool
+    sort: Sort
+    order: Order
+    from_end: bool
+    filtered: bool
+
+
+def _statement(kind: _Kind) -> Statement:
+    index = "attachments_of_conversation" if kind.in_conversation else _INDEXES[kind.sort]
+    start = "" if kind.from_end else f" AND ({kind.sort}, id) {_STEPS[kind.order]} (?, ?)"
+    filters = _FILTERS if kind.filtered else ""
+    text = (
         f"SELECT {columns.PAGE_ITEM} FROM attachments INDEXED BY {index}"  # noqa: S608 (constants)
-        f" WHERE {_SCOPES[in_conversation]} AND deleted_at IS NULL AND ({sort}, id) {_STEPS[order]} (?, ?){filters}"
-        f" ORDER BY {sort} {order}, id {order} LIMIT ?"
+        f" WHERE {_SCOPES[kind.in_conversation]} AND deleted_at IS NULL{start}{filters}"
+        f" ORDER BY {kind.sort} {kind.order}, id {kind.order} LIMIT ?"
     )
+    return Statement(sql(text).sqlite, sql(text).postgresql.replace("instr(", "strpos("))
 
 
+_BOTH = (False, True)
 _STATEMENTS = {
-    (in_conversation, sort, order, filtered): _statement(
-        in_conversation=in_conversation, sort=sort, order=order, filtered=filtered
-    )
-    for in_conversation in (False, True)
-    for sort in _INDEXES
-    for order in _STEPS
-    for filtered in (False, True)
+    kind: _statement(kind) for kind in itertools.starmap(_Kind, itertools.product(_BOTH, _INDEXES, _STEPS, _BOTH, _BOTH))
 }
 
 
 class PageTable:
     """The attachments of an organization or a conversation in pages, without the deleted ones."""
 
-    def __init__(self, database: Sqlite, search_s: float) -> None:
+    def __init__(self, database: Database, search_s: float) -> None:
         self._database = database
         self._search_s = search_s
 
@@ -88,10 +101,12 @@ class PageTable:
         Raises SERVICE_UNAVAILABLE when the database fails, and TIMEOUT when no index serves the query and it takes longer than
         `search_s` seconds.
         """
-        sql, parameters = statement_of(query)
+        statement, parameters = statement_of(query)
         if is_served_by_index(query):
-            return [columns.page_item(row) for row in self._database.rows(sql, parameters)]
-        return [columns.page_item(row) for row in await self._database.rows_apart(sql, parameters, self._search_s)]
+            rows = await self._database.rows(statement, parameters)
+        else:
+            rows = await self._database.rows_apart(statement, parameters, self._search_s)
+        return [columns.page_item(row) for row in rows]
 
 
 def is_served_by_index(query: PageQuery) -> bool:
@@ -99,10 +114,8 @@ def is_served_by_index(query: PageQuery) -> bool:
     return not query.is_filtered and (query.conversation_id is None or query.sort == "created_at")
 
 
-def statement_of(query: PageQuery) -> tuple[str, Sequence[Any]]:
+def statement_of(query: PageQuery) -> tuple[Statement, Sequence[Any]]:
     """The statement of the query, which is one of few fixed texts, and its parameters."""
     scope = (query.organization_id,) if query.conversation_id is None else (query.organization_id, query.conversation_id)
-    start = query.after or (_FIRST[query.sort] if query.order == "asc" else _LAST)
-    filters = (query.content_type, query.owner_id, *(query.filename,) * 3) if query.is_filtered else ()
-    sql = _STATEMENTS[query.conversation_id is not None, query.sort, query.order, query.is_filtered]
-    return sql, (*scope, *start, *filters, query.limit)
+    kind = _Kind(query.conversation_id is not None, query.sort, query.order, query.after is None, query.is_filtered)
+    return _STATEMENTS[kind], (*scope, *(query.after or ()), *query.filters, query.limit)

@@ -4,7 +4,6 @@ import asyncio
 import sqlite3
 import threading
 import time
-import unicodedata
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,14 +12,6 @@ from storage.threads import Threads
 
 READERS = 2  # what waits for one search must not wait for all
 _STEPS = 100_000  # of SQLite's machine between two looks at the clock, about a millisecond
-
-
-def fold(text: str) -> str:
-    """The text without the differences that a search ignores: upper and lower case, composed and decomposed accents.
-
-    The SQL function `fold` of these connections.
-    """
-    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
 
 
 class Readers:
@@ -58,7 +49,6 @@ class Readers:
         if found is None:
             found = self._own.connection = self._connect()
             self._connections.append(found)
-            found.create_function("fold", 1, fold, deterministic=True)
         return found
 
     def close(self) -> None:

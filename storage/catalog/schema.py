@@ -15,9 +15,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from schemas import Code, ServiceError
+from storage.catalog.engine import Database
 from storage.catalog.sqlite import Sqlite, connect
 
-HEAD = "0005"  # the newest file in migrations/versions; a test holds the two together
+HEAD = "0006"  # the newest file in migrations/versions; a test holds the two together
 _VERSION = "SELECT version_num FROM alembic_version"
 _HAS_VERSION = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'alembic_version'"
 _SCHEME = "sqlite:///"
@@ -43,7 +44,7 @@ def cannot_open(path: Path, error: sqlite3.Error) -> ServiceError:
     return ServiceError(Code.SERVICE_UNAVAILABLE, f"cannot open the database {path}: {error}")
 
 
-async def open_database(database_url: str, busy_timeout_s: float) -> Sqlite:
+async def open_database(database_url: str, busy_timeout_s: float) -> Database:
     """The open database. Raises ServiceError with what to mend when it cannot be opened or lacks the newest schema."""
     if not await schema_is_current(database_url):
         raise ServiceError(Code.SERVICE_UNAVAILABLE, "the database lacks the newest schema: run `attachd migrate`")

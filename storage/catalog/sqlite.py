@@ -5,8 +5,8 @@ Rules:
    more (docs/decisions/0001-sqlite-connections.md). In WAL mode a reader waits for nobody.
 2. A read of unknown length is cut after `INLINE_ROWS`; the whole is then read again in a worker thread. A read of unknown cost
    runs there at once.
-3. All writes of a process go through one thread. What waits in its queue shares one transaction, hence one fsync; each
-   write has a savepoint of its own, so that one failure is that write's outcome and not its neighbours'.
+3. All writes of a process go through one thread. What waits in its queue shares one transaction, hence one fsync. When one
+   script of several fails, all are run anew with a savepoint each, so that it fails alone.
 4. A write is acknowledged after COMMIT with `synchronous=FULL` has returned, never before.
 5. No snapshot outlives a turn of the event loop, and every statement is read to its end, because an old snapshot pins the
    write-ahead log and hides what was written since.
@@ -17,11 +17,11 @@ import contextlib
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-from schemas import Code, ServiceError
+from storage.catalog.engine import Parameters, Row, Script, Statement, T, unavailable
 from storage.catalog.readers import Readers
 from storage.threads import settle
 
@@ -29,17 +29,8 @@ INLINE_ROWS = 256  # rows; about 0.4 ms on the event loop
 GROUP_LIMIT = 128  # writes in one transaction, so that the first of a group does not wait for ever
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF")
 
-Row = tuple[Any, ...]
-Parameters = Sequence[Any]
-T = TypeVar("T")
-Change = Callable[[sqlite3.Connection], Any]
-Queued = tuple[Change, asyncio.Future[Any]]
+Queued = tuple[Callable[[], Script[Any]], asyncio.Future[Any]]
 Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]  # the future, its result, or what was raised instead
-
-
-def unavailable() -> ServiceError:
-    """What a client is told when SQLite cannot answer now: 503, which clients retry; the cause goes to the log."""
-    return ServiceError(Code.SERVICE_UNAVAILABLE, "the database is not available now, try again")
 
 
 def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
@@ -54,8 +45,12 @@ def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
     return connection
 
 
+class _ScriptError(Exception):
+    """A script raised what is the cause of this."""
+
+
 class Sqlite:
-    """The open database of one process. `rows` reads, `rows_of_any_length` and `rows_apart` read more, `write` writes."""
+    """The open database of one process; see `Database`."""
 
     def __init__(self, path: Path, busy_timeout_s: float) -> None:
         """Opens the file and starts the writer thread. Raises sqlite3.Error when the file cannot be opened."""
@@ -71,12 +66,12 @@ class Sqlite:
         self._thread = threading.Thread(target=self._write_forever, name="attachd-writer", daemon=True)
         self._thread.start()
 
-    def rows(self, sql: str, parameters: Parameters) -> list[Row]:
-        """All rows of a statement that is known to give few. Raises ServiceError SERVICE_UNAVAILABLE."""
+    async def rows(self, statement: Statement, parameters: Parameters) -> list[Row]:
+        """All rows of a statement that is known to give few: at once, without giving way to other tasks."""
         try:
             if not self._in_snapshot:
                 self._begin_snapshot()
-            return self._execute(sql, parameters).fetchall()
+            return self._execute(statement.sqlite, parameters).fetchall()
         except sqlite3.Error as error:
             raise unavailable() from error
 
@@ -96,35 +91,28 @@ class Sqlite:
             if self._reader.in_transaction:  # unless SQLite itself ended it, upon an I/O error
                 self._execute("COMMIT")
 
-    async def rows_of_any_length(self, sql: str, parameters: Parameters) -> list[Row]:
+    async def rows_of_any_length(self, statement: Statement, parameters: Parameters) -> list[Row]:
         """All rows of a statement: at once if there are at most `INLINE_ROWS`, else from a worker thread."""
         try:
-            with contextlib.closing(self._reader.execute(sql, parameters)) as cursor:
+            with contextlib.closing(self._reader.execute(statement.sqlite, parameters)) as cursor:
                 found = cursor.fetchmany(INLINE_ROWS)
             if len(found) < INLINE_ROWS:
                 return found
         except sqlite3.Error as error:
             raise unavailable() from error
-        return await self.rows_apart(sql, parameters)
+        return await self.rows_apart(statement, parameters)
 
-    async def rows_apart(self, sql: str, parameters: Parameters, within_s: float | None = None) -> list[Row]:
-        """All rows of a statement, read in a worker thread.
-
-        Raises ServiceError SERVICE_UNAVAILABLE, and TIMEOUT when it takes longer than `within_s` seconds.
-        """
+    async def rows_apart(self, statement: Statement, parameters: Parameters, within_s: float | None = None) -> list[Row]:
+        """All rows of a statement, read in a worker thread."""
         try:
-            return await self._readers.run(sql, parameters, within_s)
+            return await self._readers.run(statement.sqlite, parameters, within_s)
         except sqlite3.Error as error:
             raise unavailable() from error
 
-    async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
-        """What `change` returns, once its effects are on the disk.
-
-        `change` runs in the writer thread, in a savepoint; what it raises is raised here and undoes only its own effects.
-        Raises ServiceError SERVICE_UNAVAILABLE when SQLite fails. A caller that is cancelled does not undo the write.
-        """
+    async def write(self, script: Callable[[], Script[T]]) -> T:
+        """What the script returns, from the writer thread."""
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._queue.put((change, future))
+        self._queue.put((script, future))
         try:
             return await future
         except sqlite3.Error as error:
@@ -141,19 +129,46 @@ class Sqlite:
             self._commit(group)
 
     def _commit(self, group: list[Queued]) -> None:
-        """Run the changes of a group in one transaction and settle their futures after it is durable."""
-        outcomes: list[Outcome] = []
+        """Run the scripts of a group in one transaction and settle their futures after it is durable."""
         try:
-            self._writer.execute("BEGIN IMMEDIATE")
-            outcomes = [self._apply(change, future) for change, future in group]
-            self._writer.execute("COMMIT")
+            outcomes = self._outcomes(group)
         except sqlite3.Error as error:
-            with contextlib.suppress(sqlite3.Error):
-                self._writer.execute("ROLLBACK")
             outcomes = [(future, None, error) for _, future in group]
         # One wake-up of the loop for the group. A loop that was closed meanwhile has nobody waiting.
         with contextlib.suppress(RuntimeError):
             group[0][1].get_loop().call_soon_threadsafe(self._settle, outcomes)
+
+    def _outcomes(self, group: list[Queued]) -> list[Outcome]:
+        """What became of each. Raises sqlite3.Error when the transaction failed, and none of it was done."""
+        try:
+            return self._transact(group, self._together)
+        except _ScriptError as failure:
+            if len(group) == 1:
+                return [(group[0][1], None, failure.__cause__)]
+            return self._transact(group, self._apart)
+
+    def _transact(self, group: list[Queued], run: Callable[[list[Queued]], list[Outcome]]) -> list[Outcome]:
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            outcomes = run(group)
+            self._writer.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):  # SQLite ends some transactions by itself, upon an I/O error
+                self._writer.execute("ROLLBACK")
+            raise
+        return outcomes
+
+    def _together(self, group: list[Queued]) -> list[Outcome]:
+        """The outcomes when every script succeeds. Raises _ScriptError."""
+        execute = self._writer.execute
+        try:
+            return [(future, _run(script(), execute), None) for script, future in group]
+        except Exception as error:  # not swallowed: it is the cause
+            raise _ScriptError from error
+
+    def _apart(self, group: list[Queued]) -> list[Outcome]:
+        """The outcomes of scripts, each in a savepoint of its own."""
+        return [self._apply(script, future) for script, future in group]
 
     def _settle(self, outcomes: list[Outcome]) -> None:
         """Give each write of a group its outcome; runs on the event loop."""
@@ -166,22 +181,35 @@ class Sqlite:
         """Call `listener` on the event loop after each transaction of this process, or nothing any more."""
         self._committed = listener
 
-    def _apply(self, change: Change, future: asyncio.Future[Any]) -> Outcome:
-        self._writer.execute("SAVEPOINT change")
+    def _apply(self, script: Callable[[], Script[Any]], future: asyncio.Future[Any]) -> Outcome:
+        execute = self._writer.execute
+        execute("SAVEPOINT change")
         try:
-            result = change(self._writer)
+            result = _run(script(), execute)
         except Exception as error:  # noqa: BLE001 (not swallowed: it becomes the outcome of this write alone)
-            self._writer.execute("ROLLBACK TO change")
-            self._writer.execute("RELEASE change")
+            execute("ROLLBACK TO change")
+            execute("RELEASE change")
             return future, None, error
-        self._writer.execute("RELEASE change")
+        execute("RELEASE change")
         return future, result, None
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
         """Finish the queued writes, then close; the last connection to close folds the WAL into the file."""
         self._queue.put(None)
-        self._thread.join()
+        await asyncio.to_thread(self._thread.join)
         self._readers.close()
         self._end_snapshot()
         self._reader.close()
         self._writer.close()
+
+
+def _run(script: Script[T], execute: Callable[[str, Parameters], sqlite3.Cursor]) -> T:
+    """What a script returns."""
+    try:
+        statement, parameters = next(script)
+        while True:
+            rows = execute(statement.sqlite, parameters).fetchall() if statement.sqlite else []
+            statement, parameters = script.send(rows)
+    except StopIteration as end:
+        result: T = end.value
+        return result

@@ -151,7 +151,7 @@ async def test_a_last_event_id_that_the_log_forgot(store: Store, database_url: s
     for _ in range(later):
         await keep(store.attachments, conversation=CONVERSATION)
     await EventTable(database).forget(now)
-    database.close()
+    await database.aclose()
     for last in ("0", "2"):
         async with following(store, last) as stream:
             assert (await error_of(stream)).code is Code.PRECONDITION_FAILED
@@ -165,7 +165,7 @@ async def test_the_first_ready_of_a_forgotten_log_is_its_end(store: Store, datab
     await keep(store.attachments, conversation=CONVERSATION)
     database = Sqlite(Path(database_url.removeprefix("sqlite:///")), 5)
     await EventTable(database).forget("9999")
-    database.close()
+    await database.aclose()
     async with following(store) as stream:
         assert [change.id for change in await following_changes(stream, 1)] == ["1"]
     async with following(store, "1") as stream:
@@ -203,7 +203,7 @@ async def test_falling_behind_in_the_middle_of_what_was_taken_loses_nothing(data
             heard += [int(change.id) for change in await following_changes(stream, 1)]
         heard += [int(change.id) for change in await following_changes(stream, 4)]
     assert heard == list(range(7))
-    database.close()
+    await database.aclose()
 
 
 async def test_a_burst_is_shared_by_all_who_keep_up(store: Store) -> None:
@@ -388,7 +388,9 @@ class World:
         await asyncio.gather(*self.writes)
         for number in range(len(self.clients)):
             await self.allow(number, 500)
-        log = {name: [event.id for event in self.events.of_conversation("org-1", name, 0, 1000)] for name in CONVERSATIONS}
+        log = {
+            name: [event.id for event in await self.events.of_conversation("org-1", name, 0, 1000)] for name in CONVERSATIONS
+        }
         deadline = time.monotonic() + 5
         while any(client.last is None or len(client.seen) < len(expected(client, log)) for client in self.clients):
             assert time.monotonic() < deadline, "a client was not told of every event"
@@ -400,7 +402,7 @@ class World:
         for client in self.clients:
             await client.leave()
         for database in self.databases:
-            database.close()
+            await database.aclose()
 
 
 def expected(client: Client, log: dict[str, list[int]]) -> list[str]:

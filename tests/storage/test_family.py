@@ -191,7 +191,7 @@ async def test_a_sweep_spares_what_was_restored_after_it_had_looked(store: Store
     found = await table.deleted_before(before, ("", ""), 10)
     await store.attachments.restore(ADMIN, ids[0])
     assert [record.id for record in await table.purge(found, before)] == ids[1:]
-    database.close()
+    await database.aclose()
     assert (await store.attachments.get(OWNER, ids[0])).id == ids[0]
     assert len(files(directory)) == 2
 

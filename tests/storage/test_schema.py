@@ -133,3 +133,19 @@ async def test_rows_from_before_the_other_apis_come_along(tmp_path: Path) -> Non
         again = (await store.attachments.download(caller(), kept.id)).record
         assert again == kept
         assert (again.scope, again.inline, again.file_key) == ("somebody", True, f"uploads/{kept.id}/b.txt")
+
+
+async def test_names_from_before_the_search_column_are_found(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    url = f"sqlite:///{path}"
+    migrate(url, "0005")
+    names = ["STRASSE.png", "Stra\N{LATIN SMALL LETTER SHARP S}e.png", "other.png"]
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        for name in names:
+            id = fresh_id()
+            row = OLD_ROW.replace("'a.png'", "?").replace("'attachments/org-1/x'", "?")
+            connection.execute(row, (id, name, bytes(32), f"attachments/org-1/{id}"))
+    migrate(url)
+    async with await open_store(database_url=url, directory=tmp_path / "blobs") as store:
+        page = await store.attachments.page(caller(), PageInput(filename="strasse", sort="filename", order="asc"))
+        assert [item.filename for item in page.items] == names[:2]
