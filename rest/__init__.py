@@ -5,7 +5,7 @@ from rest.attachments import Authenticate, DownloadHandler, UploadHandler, attac
 from rest.chat import CHAT_PREFIXES, ChatOptions, chat_error, chat_routes
 from rest.documented import FILE_PARAMETERS, FORM, OPENAPI_PATH, OPERATIONS, UPLOAD_ERRORS
 from rest.documents import document_route
-from rest.exchanges import BODY_SOCKET, WHOLE_ANSWER, BodySocket, Exchange, NotFound, answer, not_found
+from rest.exchanges import BODY_SOCKET, WHOLE_ANSWER, BodySocket, Busy, Exchange, NotFound, Shapes, answer, not_found
 from rest.files import FILES_PREFIXES, FilesOptions, files_error, files_routes
 from rest.headers import pick
 from rest.health import health_routes
@@ -15,7 +15,16 @@ from rest.messages import message_routes
 from rest.multipart import MultipartReader, boundary_of
 from rest.operations import Answer, Content, Operation, Parameter, Refused, RestError
 from rest.rates import MEMORY, REDIS_SCHEMES, Rate, RateLimits, parse_rate
-from rest.replies import INTERNAL_ERROR, ErrorAnswer, Reply, error_reply, json_reply, method_not_allowed, retry_after_s
+from rest.replies import (
+    INTERNAL_ERROR,
+    ErrorAnswer,
+    Reply,
+    error_headers,
+    error_reply,
+    json_reply,
+    method_not_allowed,
+    retry_after_s,
+)
 from rest.widget import WidgetRules, widget_routes
 
 __all__ = [
@@ -38,6 +47,7 @@ __all__ = [
     "Answer",
     "Authenticate",
     "BodySocket",
+    "Busy",
     "ChatOptions",
     "Content",
     "DownloadHandler",
@@ -54,6 +64,7 @@ __all__ = [
     "Refused",
     "Reply",
     "RestError",
+    "Shapes",
     "UploadHandler",
     "WidgetRules",
     "answer",
@@ -62,6 +73,7 @@ __all__ = [
     "chat_error",
     "chat_routes",
     "document_route",
+    "error_headers",
     "error_reply",
     "files_error",
     "files_routes",

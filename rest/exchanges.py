@@ -192,19 +192,44 @@ async def _reply_unless_started(exchange: Exchange, reply: Reply) -> None:
         await exchange.reply(reply)
 
 
-class NotFound:
-    """The ASGI application of every path that is none: 404, in the shape of the API whose prefix the path has."""
+class Shapes:
+    """The shape in which each API tells of errors, by the prefix of its paths; other paths have that of API A."""
 
     def __init__(self, renders: Mapping[str, Render]) -> None:
         # The longest prefix first: it is the most particular.
         self._renders = sorted(renders.items(), key=lambda item: -len(item[0]))
 
+    def reply(self, path: str, error: ServiceError) -> Reply:
+        """The answer that tells the client of an error."""
+        return next((render for prefix, render in self._renders if path.startswith(prefix)), error_reply)(error)
+
+
+class NotFound:
+    """The ASGI application of every path that is none: 404."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        self._shapes = shapes
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         path = scope["path"]
-        render = next((render for prefix, render in self._renders if path.startswith(prefix)), error_reply)
         error = ServiceError(Code.NOT_FOUND, f"there is nothing at {path[:200]}")
-        await Exchange(scope, receive, send, frozenset()).reply(render(error))
+        await Exchange(scope, receive, send, frozenset()).reply(self._shapes.reply(path, error))
 
 
-not_found = NotFound({})
+class Busy:
+    """The ASGI application of connections that there is no room for: 503, after which they are closed."""
+
+    def __init__(self, shapes: Shapes) -> None:
+        self._shapes = shapes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        error = ServiceError(Code.SERVICE_UNAVAILABLE, "the server has as many connections as it can, try again")
+        reply = self._shapes.reply(scope["path"], error)
+        exchange = Exchange(scope, receive, send, frozenset())
+        exchange.complete = False  # nothing more is read of the connection, even if all of this request was
+        await exchange.reply(reply)
+
+
+not_found = NotFound(Shapes({}))

@@ -20,15 +20,17 @@ from rest import (
     FILENAME_HEADER,
     TICKET_HEADER,
     WHOLE_ANSWER,
+    Busy,
+    NotFound,
 )
 from schemas import ServiceError
 from server import openapi
 from server.credentials import Authenticator
 from server.log import RequestLog
 from server.mail import Delivery, delivery
-from server.routes import rest_routes, unknown_path
+from server.routes import rest_routes, shapes
 from server.settings import Settings
-from server.state import BEGIN_SHUTDOWN, UPGRADES
+from server.state import BEGIN_SHUTDOWN, BUSY, UPGRADES
 from server.stores import open_settled
 from server.transports import (
     Calls,
@@ -88,6 +90,8 @@ class App:
         self._delivery: Delivery | None = None
         # What each transport does when the process begins to stop.
         self._endings: list[Callable[[], None]] = []
+        self._shapes = shapes(TRPC_PREFIX)
+        self._refuse = Busy(self._shapes)
         self._trpc: ASGIApp = _starting
         self._rest: ASGIApp = _starting
         self._fixed: dict[str, ASGIApp] = {}  # the routes without parameters, which need no search
@@ -119,9 +123,14 @@ class App:
         if scope["path"].startswith(TRPC_PREFIX):
             await self._trpc(scope, receive, send)
         else:
-            await self._logged(scope, receive, send)
+            await self._logged(self._fixed.get(scope["path"], self._rest), scope, receive, send)
 
-    async def _logged(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _busy(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer on a connection that there is no room for."""
+        scope["request_id"] = self._next_request_id()
+        await self._logged(self._refuse, scope, receive, send)
+
+    async def _logged(self, handler: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
         """Run a REST handler; name its request in the answer and write its line."""
         started = time.perf_counter()
         status = size = 0
@@ -144,7 +153,7 @@ class App:
         if whole is not None:
             scope["extensions"] = {**scope["extensions"], WHOLE_ANSWER: observe_whole}
         try:
-            await self._fixed.get(scope["path"], self._rest)(scope, receive, observe)
+            await handler(scope, receive, observe)
         finally:
             if self._log is not None:
                 route = scope["route"].path if "route" in scope else scope["path"]
@@ -160,6 +169,7 @@ class App:
         await receive()
         if "state" in scope:
             scope["state"][BEGIN_SHUTDOWN] = self.begin_shutdown
+            scope["state"][BUSY] = self._busy
         try:
             await self._open()
         except ServiceError as error:
@@ -217,7 +227,7 @@ class App:
         )
         routes = rest_routes(settings, store, authenticator, self._openapi())
         self._fixed = {route.path: route.app for route in routes if not route.param_convertors}
-        self._rest = Router(routes, redirect_slashes=False, default=unknown_path())
+        self._rest = Router(routes, redirect_slashes=False, default=NotFound(self._shapes))
 
     def _openapi(self) -> bytes:
         return openapi.render(openapi.describe(self._settings, self._procedures, TRPC_PREFIX, version("attachd")))

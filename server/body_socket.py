@@ -64,11 +64,15 @@ class BodyProtocol(LimitedProtocol):
             return None
         if left != len(held) + self._body_left:
             raise ValueError(f"{len(held) + self._body_left} bytes of the body are left, not {left}")
+        try:
+            # A descriptor of its own: the event loop must not be asked to watch the one that the transport has.
+            descriptor = socket.dup(self.transport.get_extra_info("socket").fileno())
+        except OSError:  # there are no descriptors left
+            return None
         self.flow.pause_reading()
         cycle.body = bytearray()
         cycle.message_event.clear()
-        # A descriptor of its own: the event loop must not be asked to watch the one that the transport has.
-        duplicate = socket.socket(fileno=socket.dup(self.transport.get_extra_info("socket").fileno()))
+        duplicate = socket.socket(fileno=descriptor)
         duplicate.setblocking(False)
         return _Body(self, held, duplicate)
 

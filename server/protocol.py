@@ -15,12 +15,15 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from rest import WHOLE_ANSWER
 from server.body_stream import BODY_STREAM, BodyStream
-from server.state import BEGIN_SHUTDOWN, UPGRADES, Upgrade, Upgrades
+from server.descriptors import run_short
+from server.state import BEGIN_SHUTDOWN, BUSY, UPGRADES, Upgrade, Upgrades
 
 # Request line and headers together. Node refuses at 16 KiB, nginx at 8 KiB a header; a GET batch of 100 calls needs 10 KiB.
 MAX_HEAD_BYTES: Final = 65_536
 # From the connection, or from the first byte of a later request, to the end of its headers.
 HEAD_TIMEOUT_S: Final = 30.0
+# The same on a connection that there is no room for: others wait for its place.
+BUSY_HEAD_TIMEOUT_S: Final = 1.0
 # How long the rest of a head that was refused is read and dropped: closing at once would make the kernel reset the
 # connection, and the client would never read why.
 LINGER_S: Final = 2.0
@@ -52,10 +55,14 @@ class LimitedProtocol(HttpToolsProtocol):
     _body_stream: BodyStream | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
-        """Start the clock of the first head."""
+        """Start the clock of the first head. Where there is no room for the connection, its request is only told so."""
         super().connection_made(transport)
         self.scope = {}  # type: ignore[typeddict-item]  # uvicorn says None until a request begins
-        self._head_timer = self.loop.call_later(self.head_timeout_s, self._expire)
+        head_timeout_s = self.head_timeout_s
+        if run_short(transport.get_extra_info("socket").fileno()):
+            self.app = self.app_state.get(BUSY, self.app)
+            head_timeout_s = BUSY_HEAD_TIMEOUT_S
+        self._head_timer = self.loop.call_later(head_timeout_s, self._expire)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clocks."""

@@ -1,7 +1,6 @@
 """The routes beside the procedures: the handlers of each API, wired with the settings that are theirs."""
 
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from rest import (
     CHAT_PREFIXES,
@@ -9,13 +8,15 @@ from rest import (
     OPENAPI_PATH,
     ChatOptions,
     FilesOptions,
-    NotFound,
     RateLimits,
+    Reply,
+    Shapes,
     WidgetRules,
     attachment_routes,
     chat_error,
     chat_routes,
     document_route,
+    error_headers,
     files_error,
     files_routes,
     health_routes,
@@ -24,9 +25,11 @@ from rest import (
     render_media,
     widget_routes,
 )
+from schemas import ServiceError
 from server.credentials import Authenticator
 from server.setting_rules import rate_of, trusted_proxies
 from server.settings import Settings
+from server.trpc import responses
 from storage import MEBIBYTE, Store, api_b, api_b_widget, api_c, api_d
 
 READY_TIMEOUT_S = 5.0  # seconds that /readyz waits for the database and the storage
@@ -56,15 +59,21 @@ def rest_routes(settings: Settings, store: Store, authenticator: Authenticator, 
     ]
 
 
-def unknown_path() -> ASGIApp:
-    """What answers where there is no route: in the shape of the API whose prefix the path has."""
-    return NotFound(
+def shapes(procedures_prefix: str) -> Shapes:
+    """How each API tells of errors, the procedures among them."""
+    return Shapes(
         {
             **dict.fromkeys(("/api/v1/", "/uploads/"), render_media),
             **dict.fromkeys(FILES_PREFIXES, files_error),
             **dict.fromkeys(CHAT_PREFIXES, chat_error),
+            procedures_prefix: _procedures_error,
         }
     )
+
+
+def _procedures_error(error: ServiceError) -> Reply:
+    headers = [(b"content-type", b"application/json"), *error_headers(error)]
+    return Reply(error.code.http_status, headers, responses.render_error(error, None))
 
 
 def _files_options(settings: Settings) -> FilesOptions:

@@ -26,6 +26,7 @@ import storage
 from schemas import ServiceError
 from server.app import App, create_app
 from server.body_socket import BodyProtocol
+from server.descriptors import raise_limit
 from server.log import LOG_CONFIG, log_event
 from server.mail import check_mail
 from server.migration import StartError, ensure_schema
@@ -80,6 +81,7 @@ def run(settings: Settings, listening: socket.socket) -> int:
     # uvicorn raises the signal again once it has shut down; a stop that was asked for is a success.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
+    raise_limit()
     config = uvicorn_config(settings, functools.partial(_create_app, settings))
     log_event("serving", url=settings.server.base_url, workers=settings.server.workers)
     with listening:

@@ -13,6 +13,8 @@ import msgspec
 BEGIN_SHUTDOWN: Final = "attachd.begin_shutdown"
 # Upgrades, or None: what takes connections over for WebSocket.
 UPGRADES: Final = "attachd.upgrades"
+# An ASGI application: answers on connections that there is no room for.
+BUSY: Final = "attachd.busy"
 
 
 class Upgrade(msgspec.Struct, frozen=True):
