@@ -30,7 +30,7 @@ _LAUNCH: Final = Path(__file__).with_name("launch.py")
 _X86_64: Final = {
     "open": {257: ("path", 1)},
     "read": {17: ("fd", 0), 327: ("fd", 0)},
-    "write": {18: ("fd", 0), 20: ("fd", 0)},
+    "write": {1: ("fd", 0), 18: ("fd", 0), 20: ("fd", 0)},
     "fsync": {74: ("fd", 0), 75: ("fd", 0)},
     "rename": {82: ("path", 0)},
     "mkdir": {83: ("path", 0)},
@@ -39,7 +39,7 @@ _X86_64: Final = {
 _AARCH64: Final = {
     "open": {56: ("path", 1)},
     "read": {67: ("fd", 0), 286: ("fd", 0)},
-    "write": {68: ("fd", 0), 66: ("fd", 0)},
+    "write": {64: ("fd", 0), 66: ("fd", 0), 68: ("fd", 0)},
     "fsync": {82: ("fd", 0), 83: ("fd", 0)},
     "rename": {38: ("path", 1), 276: ("path", 1)},
     "mkdir": {34: ("path", 1)},

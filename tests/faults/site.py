@@ -6,11 +6,9 @@ A file's name is the SHA-256 of its bytes, so that whatever the server lists can
 import asyncio
 import contextlib
 import hashlib
-import os
 import random
-import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -41,35 +39,51 @@ def content(size: int = SMALL) -> bytes:
     return _PNG + _chance.randbytes(size - len(_PNG))
 
 
-class Site:
-    """The server, clients of every kind with open connections, and the ledger of acknowledged uploads."""
+class Clients:
+    """Clients of one server, one for each kind of credential, whose connections stay open. A context manager."""
+
+    def __init__(self, base_url: str, headers: Mapping[str, dict[str, str]]) -> None:
+        self.base_url = base_url
+        self.headers = headers
+        self.session, self.key, self.token, self.widget = (self.client(kind) for kind in ("session", "key", "token", "widget"))
+
+    def client(self, kind: str) -> httpx.Client:
+        """A further client."""
+        limits = httpx.Limits(keepalive_expiry=None)
+        return httpx.Client(base_url=self.base_url, headers=self.headers[kind], timeout=ANSWER_WITHIN_S, limits=limits)
+
+    def fresh(self) -> "Clients":
+        """Clients with the same credentials, which have no connections yet."""
+        return Clients(self.base_url, self.headers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for client in (self.session, self.key, self.token, self.widget):
+            client.close()
+
+
+class Site(Clients):
+    """The server, clients with open connections, and the ledger of acknowledged uploads."""
 
     def __init__(self, server: Attachd) -> None:
         self.server = server
         self.acknowledged: dict[str, str] = {}  # id -> SHA-256
         self.conversation = str(uuid.uuid4())
-
-    def connect(self) -> Self:
-        """Fresh clients, whose credentials the server knows from now on."""
-        server = self.server
         store_key = server.run("key", "create", "--organization", server.organization_id, "--role", "store", "--name", "chat")
-        self.session = self.client({"cookie": f"session={server.tokens['member']}"})
-        self.key = self.client({"authorization": f"Bearer {server.key}"})
-        self.token = self.client({"authorization": f"Token {store_key.strip()}"})
-        session = self.session.post("/api/v1/widget/sessions", json={"conversation_id": self.conversation})
-        self.widget = self.client({"authorization": f"Bearer {session.json()['data']['token']}"})
-        for api in APIS:
+        session = {"cookie": f"session={server.tokens['member']}"}
+        asked = {"conversation_id": self.conversation}
+        answer = httpx.post(f"{server.base_url}/api/v1/widget/sessions", json=asked, headers=session)
+        headers = {
+            "session": session,
+            "key": {"authorization": f"Bearer {server.key}"},
+            "token": {"authorization": f"Token {store_key.strip()}"},
+            "widget": {"authorization": f"Bearer {answer.json()['data']['token']}"},
+        }
+        super().__init__(server.base_url, headers)
+        for api in APIS:  # the server knows the credentials from now on
             self.upload(api)
-        return self
-
-    def client(self, headers: dict[str, str] | None = None) -> httpx.Client:
-        """A client of the server."""
-        return httpx.Client(base_url=self.server.base_url, headers=headers, timeout=ANSWER_WITHIN_S)
-
-    def close(self) -> None:
-        """Close the clients."""
-        for client in (self.session, self.key, self.token, self.widget):
-            client.close()
 
     def send(self, api: Api = FORM, size: int = SMALL) -> httpx.Response:
         """The answer to an upload; an acknowledged one is noted."""
@@ -141,22 +155,8 @@ def paths(folder: Path) -> dict[str, Any]:
     }
 
 
-def descriptors(server: Attachd) -> int:
-    """How many the server has open."""
-    return len(os.listdir(f"/proc/{server.process.pid}/fd"))
-
-
 @contextlib.contextmanager
 def running(server: Attachd) -> Iterator[Site]:
-    """A site of that server, which is started and in the end stopped; its log must hold no word of an unexpected exception."""
-    with server:
-        site = Site(server).connect()
-        try:
-            yield site
-        finally:
-            site.close()
-
-
-def within(seconds: float, started: float) -> None:
-    """Less than so many seconds have gone by."""
-    assert time.monotonic() - started < seconds
+    """A site of that server, which is started and in the end stopped."""
+    with server, Site(server) as site:
+        yield site
