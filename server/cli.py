@@ -1,4 +1,4 @@
-"""The command `attachd`: serving, and looking after what is kept. Credentials have a module of their own."""
+"""The command `attachd`: serving and migrating; what else it does has modules of its own."""
 
 import asyncio
 import sys
@@ -7,18 +7,16 @@ from pathlib import Path
 import click
 
 from server import dev, serving
-from server.arguments import Failure, Mistake, attempt, config_option, load, with_store
+from server.arguments import Mistake, attempt, config_option, load
 from server.credential_commands import key, session
 from server.log import configure_logging
 from server.migration import ensure_schema
 from server.openapi_commands import openapi
 from server.outbox_commands import outbox
-from server.settings import Settings, SettingsError
+from server.settings import SettingsError
 from server.signing_commands import signing
+from server.sweep_commands import sweep
 from server.type_commands import types
-from storage import Store, SweepReport
-
-_DAY_S = 86_400.0
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -37,6 +35,7 @@ main.add_command(signing)
 main.add_command(outbox)
 main.add_command(types)
 main.add_command(openapi)
+main.add_command(sweep)
 
 
 @main.command()
@@ -75,34 +74,3 @@ def migrate(config: Path | None) -> None:
     settings = load(config)
     migrated = attempt(lambda: asyncio.run(ensure_schema(settings.database.url)))
     click.echo("The database was brought to the newest schema." if migrated else "The database has the newest schema already.")
-
-
-@main.command()
-@config_option
-@click.option("--dry-run", is_flag=True, help="Only list what would be removed.")
-def sweep(config: Path | None, *, dry_run: bool) -> None:
-    """Remove bytes that nothing refers to any more.
-
-    These are the bytes of uploads that never finished, older than sweep.grace_seconds, of attachments deleted longer
-    ago than sweep.retention_days, and media older than sweep.unlinked_days that belong to no conversation. It may run
-    beside a server; run it daily. Attachments whose bytes are missing are listed on standard error, and the exit code is
-    then 1.
-    """
-
-    async def run(store: Store, settings: Settings) -> SweepReport:
-        grace_s, retention_s = settings.sweep.grace_seconds, settings.sweep.retention_days * _DAY_S
-        unlinked_s = settings.sweep.unlinked_days * _DAY_S
-        return await store.sweep(grace_s=grace_s, retention_s=retention_s, unlinked_s=unlinked_s, dry_run=dry_run)
-
-    report = with_store(config, run)
-    verb = "would remove" if dry_run else "removed"
-    for kind, paths in (("unfinished", report.orphans), ("deleted", report.expired), ("unlinked", report.unlinked)):
-        for path in paths:
-            click.echo(f"{verb} {kind} {path}")
-    click.echo(f"{verb} {len(report.orphans)} unfinished ({report.orphan_bytes} bytes)")
-    click.echo(f"{verb} {len(report.expired)} deleted ({report.expired_bytes} bytes)")
-    click.echo(f"{verb} {len(report.unlinked)} unlinked ({report.unlinked_bytes} bytes)")
-    for attachment in report.missing:
-        click.echo(f"attachment {attachment} has lost its bytes", err=True)
-    if report.missing:
-        raise Failure(f"{len(report.missing)} attachments have no bytes; restore them from a backup")

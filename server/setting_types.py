@@ -153,8 +153,12 @@ class SweepSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`[sweep]`: what `attachd sweep` removes."""
 
     grace_seconds: Annotated[
-        float, Meta(ge=0, le=31_536_000, description="Age in seconds at which bytes without a row are removed.")
+        float, Meta(ge=0, le=31_536_000, description="Age in seconds at which bytes without a row are taken away.")
     ] = 3600.0
+    quarantine_days: Annotated[
+        float,
+        Meta(ge=0, le=36_500, description="Days for which such bytes are kept in quarantine first, if they are whole; 0: not."),
+    ] = 7.0
     retention_days: Annotated[
         float, Meta(ge=0, le=36_500, description="Days for which the bytes of a deleted attachment are kept.")
     ] = 30.0

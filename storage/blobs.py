@@ -67,7 +67,10 @@ class Blobs(Protocol):
         """Remove blobs, and unfinished ones by the key that `scan` gave; a missing one is no error."""
 
     async def quarantine(self, keys: list[str]) -> None:
-        """Move blobs to the same key behind `QUARANTINE`; a missing one is no error."""
+        """Move blobs to the same key behind `QUARANTINE`, last written now; a missing one is no error."""
+
+    async def release(self, keys: list[str]) -> None:
+        """Undo `quarantine(keys)`; a missing one is no error, and a blob that is in its place already stays."""
 
     def scan(self, after: str = "") -> AsyncIterator[list[BlobInfo]]:
         """All that is kept, unfinished blobs and those in quarantine too, in batches of at most `BLOBS_AT_ONCE`.

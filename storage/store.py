@@ -57,12 +57,14 @@ class Store:
         await self._table.check()
         await self._blobs.check()
 
-    async def sweep(self, *, grace_s: float, retention_s: float, unlinked_s: float, dry_run: bool) -> SweepReport:
+    async def sweep(
+        self, *, grace_s: float, retention_s: float, unlinked_s: float, dry_run: bool, quarantine_s: float = 0
+    ) -> SweepReport:
         """Remove bytes without a row, attachments deleted and media left unlinked long ago; see `storage.sweep`.
 
-        Times in seconds.
+        Times in seconds; without `quarantine_s` bytes that nobody claims are removed at once.
         """
-        ages = SweepAges(grace_s=grace_s, retention_s=retention_s, unlinked_s=unlinked_s)
+        ages = SweepAges(grace_s=grace_s, quarantine_s=quarantine_s, retention_s=retention_s, unlinked_s=unlinked_s)
         return await Sweep(UpkeepTable(self._database), EventTable(self._database), self._blobs, ages, dry_run=dry_run).run()
 
     async def aclose(self) -> None:

@@ -49,24 +49,24 @@ class DiskBlobs:
 
     async def quarantine(self, keys: list[str]) -> None:
         """Rename blobs to the same key behind `QUARANTINE`; a missing one is no error."""
-        paths = [(self._folder.path(key), self._folder.path(QUARANTINE + key)) for key in keys]
+        await self._run(lambda: self._move([(key, QUARANTINE + key) for key in keys]))
 
-        def rename() -> None:
-            for path, target in paths:
-                if os.path.exists(path):
-                    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                        self._move(path, target)
-            for folder in {os.path.dirname(path) for pair in paths for path in pair}:
-                with contextlib.suppress(FileNotFoundError):
-                    fsync(folder)
+    async def release(self, keys: list[str]) -> None:
+        """Rename blobs back from behind `QUARANTINE`, unless there is one in its place."""
+        await self._run(lambda: self._move([(QUARANTINE + key, key) for key in keys if self._size_of(key) is None]))
 
-        await self._run(rename)
-
-    def _move(self, path: str, target: str) -> None:
-        parent = os.path.dirname(target)
-        if not os.path.isdir(parent):
-            self._folder.make(parent)
-        os.rename(path, target)
+    def _move(self, pairs: list[tuple[str, str]]) -> None:
+        paths = [(self._folder.path(key), self._folder.path(target)) for key, target in pairs]
+        for path, target in paths:
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path)  # when it was moved; before the move, so that nothing in quarantine looks older than it is
+                parent = os.path.dirname(target)
+                if not os.path.isdir(parent):
+                    self._folder.make(parent)
+                os.rename(path, target)
+        for folder in {os.path.dirname(path) for pair in paths for path in pair}:
+            with contextlib.suppress(FileNotFoundError):
+                fsync(folder)
 
     async def scan(self, after: str = "") -> AsyncIterator[list[BlobInfo]]:
         """All that is kept, in batches; files that this program did not make are passed over."""

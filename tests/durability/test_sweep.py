@@ -1,5 +1,6 @@
 """`attachd sweep` from the outside: what it removes, what it leaves alone, what it reports, and its exit code."""
 
+import json
 import os
 import shutil
 import socket
@@ -79,28 +80,77 @@ def site(seeded: Site, tmp_path: Path) -> Site:
     return Site(folder, seeded.ids)
 
 
-def report(verb: str, orphans: set[str], expired: set[str], expired_bytes: int) -> list[str]:
+def report(orphans: set[str], expired: set[str], expired_bytes: int, *, dry_run: bool = False) -> list[str]:
+    def verb(do: str) -> str:
+        return f"would {do}" if dry_run else {"remove": "removed", "quarantine": "quarantined", "put back": "put back"}[do]
+
+    unfinished = {path for path in orphans if path.endswith(".partial")}
+    whole = orphans - unfinished
     return [
-        *(f"{verb} unfinished {path}" for path in sorted(orphans)),
-        *(f"{verb} deleted {path}" for path in sorted(expired)),
-        f"{verb} {len(orphans)} unfinished ({5 * len(orphans)} bytes)",
-        f"{verb} {len(expired)} deleted ({expired_bytes} bytes)",
-        f"{verb} 0 unlinked (0 bytes)",
+        *(f"{verb('remove')} unfinished {path}" for path in sorted(unfinished)),
+        *(f"{verb('quarantine')} unclaimed {path}" for path in sorted(whole)),
+        *(f"{verb('remove')} deleted {path}" for path in sorted(expired)),
+        f"{verb('remove')} {len(unfinished)} unfinished ({5 * len(unfinished)} bytes)",
+        f"{verb('quarantine')} {len(whole)} unclaimed ({5 * len(whole)} bytes)",
+        f"{verb('remove')} 0 quarantined (0 bytes)",
+        f"{verb('put back')} 0 claimed (0 bytes)",
+        f"{verb('remove')} {len(expired)} deleted ({expired_bytes} bytes)",
+        f"{verb('remove')} 0 unlinked (0 bytes)",
     ]
+
+
+def quarantined(paths: set[str]) -> set[str]:
+    return {f"quarantine/{path}" for path in paths if not path.endswith(".partial")}
 
 
 def test_dry_run_changes_nothing_and_reports_the_same(site: Site) -> None:
     files, rows, expired = site.files, site.rows, {site.paths["expired"]}
-    assert site.sweep("--dry-run") == (report("would remove", OLD, expired, len("expired")), [])
+    assert site.sweep("--dry-run") == (report(OLD, expired, len("expired"), dry_run=True), [])
     assert (site.files, site.rows) == (files, rows)
-    assert site.sweep() == (report("removed", OLD, expired, len("expired")), [])
+    assert site.sweep() == (report(OLD, expired, len("expired")), [])
 
 
 def test_sweep_removes_what_nothing_refers_to_and_nothing_else(site: Site) -> None:
     site.sweep()
-    assert site.files == YOUNG | {site.paths["kept"], site.paths["deleted"]}
+    assert site.files == YOUNG | {site.paths["kept"], site.paths["deleted"]} | quarantined(OLD)
     assert set(site.rows) == {site.ids["kept"], site.ids["deleted"]}
-    assert site.sweep() == (report("removed", set(), set(), 0), []), "the second sweep finds nothing"
+    assert site.sweep() == (report(set(), set(), 0), []), "the second sweep finds nothing"
+
+
+def test_for_programs(site: Site) -> None:
+    (site.folder / BLOBS / site.paths["kept"]).unlink()
+    lines, _ = site.sweep("--json", code=1)
+    told = [json.loads(line) for line in lines]
+    assert {(line["action"], line["kind"], line.get("key", line.get("attachment"))) for line in told[:-1]} == {
+        *(("remove", "unfinished", path) for path in OLD if path.endswith(".partial")),
+        *(("quarantine", "unclaimed", path) for path in OLD if not path.endswith(".partial")),
+        ("remove", "deleted", site.paths["expired"]),
+        ("report", "missing", site.ids["kept"]),
+    }
+    assert told[-1]["summary"]["unclaimed"] == {"count": 1, "bytes": 5}
+    assert told[-1]["summary"]["missing"] == {"count": 1}
+
+
+def test_what_lies_in_quarantine_goes_later(site: Site) -> None:
+    site.sweep()
+    assert site.sweep()[0][0] == "removed 0 unfinished (0 bytes)", "it is as old as its time in quarantine, not as its file"
+    for path in quarantined(OLD):
+        assert (site.folder / BLOBS / path).read_bytes() == b"bytes"
+        os.utime(site.folder / BLOBS / path, (time.time() - 8 * 86_400,) * 2)
+    assert site.sweep()[0][0] == f"removed quarantined {quarantined(OLD).pop()}"
+    assert site.files == YOUNG | {site.paths["kept"], site.paths["deleted"]}
+
+
+@pytest.mark.parametrize("age_s", [0, 99 * 86_400])
+def test_what_a_row_claims_is_put_back_from_quarantine(site: Site, age_s: int) -> None:
+    kept = site.folder / BLOBS / site.paths["kept"]
+    moved = site.folder / BLOBS / "quarantine" / site.paths["kept"]
+    moved.parent.mkdir(parents=True)
+    kept.rename(moved)
+    os.utime(moved, (time.time() - age_s,) * 2)
+    lines, errors = site.sweep(code=0)
+    assert (lines.count(f"put back claimed quarantine/{site.paths['kept']}"), errors) == (1, [])
+    assert (kept.read_bytes(), moved.exists()) == (b"kept", False)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +164,7 @@ def test_sweep_removes_what_nothing_refers_to_and_nothing_else(site: Site) -> No
 )
 def test_settings(site: Site, settings: dict[str, str], orphans: set[str], expired: set[str]) -> None:
     files, rows = site.files, set(site.rows)
-    site.sweep(settings=settings)
+    site.sweep(settings=settings | {"ATTACHD_SWEEP_QUARANTINE_DAYS": "0"})
     assert site.files == files - orphans - {site.paths[name] for name in expired}
     assert set(site.rows) == rows - {site.ids[name] for name in expired}
 
@@ -127,7 +177,7 @@ def test_rows_without_bytes_are_reported_and_kept(site: Site) -> None:
         assert errors[0] == f"attachment {site.ids['kept']} has lost its bytes"
         assert len(errors) == 2, "the deleted attachment's bytes are missed by nobody"
     assert set(site.rows) == {site.ids["kept"], site.ids["deleted"]}
-    assert site.files == YOUNG, "the rest was swept all the same"
+    assert site.files == YOUNG | quarantined(OLD), "the rest was swept all the same"
 
 
 def test_upload_under_way_beside_a_sweep(site: Site) -> None:
@@ -153,5 +203,5 @@ def test_upload_under_way_beside_a_sweep(site: Site) -> None:
             assert begun <= site.files
             connection.sendall(body[-1000:])
             assert connection.makefile("rb").readline() == b"HTTP/1.1 200 OK\r\n"
-        (name,) = site.files - YOUNG - set(site.paths.values())
+        (name,) = site.files - YOUNG - set(site.paths.values()) - quarantined(OLD)
         assert (site.folder / BLOBS / name).read_bytes() == content

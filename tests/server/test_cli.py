@@ -182,7 +182,9 @@ def test_life_of_a_key(tmp_path: Path) -> None:
 
 
 def test_sweep(tmp_path: Path) -> None:
-    server = Attachd(tmp_path, ATTACHD_SWEEP_GRACE_SECONDS="0", ATTACHD_SWEEP_RETENTION_DAYS="0")
+    server = Attachd(
+        tmp_path, ATTACHD_SWEEP_GRACE_SECONDS="0", ATTACHD_SWEEP_RETENTION_DAYS="0", ATTACHD_SWEEP_QUARANTINE_DAYS="0"
+    )
     with server, server.client() as client:
         kept, deleted, lost = (
             client.post("/api/upload", files={"file": (f"{name}.txt", name.encode())}).json()["id"]
@@ -198,12 +200,16 @@ def test_sweep(tmp_path: Path) -> None:
             f"remove unfinished {key}/{orphan.name}",
             f"remove deleted {key}/{deleted}",
             "remove 1 unfinished (6 bytes)",
+            "quarantine 0 unclaimed (0 bytes)",
+            "remove 0 quarantined (0 bytes)",
+            "put back 0 claimed (0 bytes)",
             "remove 1 deleted (7 bytes)",
             "remove 0 unlinked (0 bytes)",
         ]
         assert server.run("sweep", "--dry-run").splitlines() == [f"would {line}" for line in report]
         assert orphan.exists()
-        assert server.run("sweep").splitlines() == [line.replace("remove", "removed") for line in report]
+        past = [line.replace("remove", "removed").replace("quarantine ", "quarantined ") for line in report]
+        assert server.run("sweep").splitlines() == past
         assert sorted(path.name for path in folder.iterdir()) == sorted([kept, lost])
         (folder / lost).unlink()
         done = run_attachd("sweep", folder=tmp_path, **server.settings)

@@ -1,6 +1,7 @@
 """What the folder of blobs can do beside writing and reading: which are there, in which order, moving and removing them."""
 
 import os
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -89,6 +90,17 @@ async def test_quarantine_keeps_the_bytes(blobs: DiskBlobs, directory: Path) -> 
     await blobs.delete([f"quarantine/{key}" for key in keys])
     await blobs.delete([f"quarantine/{key}" for key in keys])
     assert files(directory) == []
+
+
+async def test_quarantine_can_be_undone(blobs: DiskBlobs, directory: Path) -> None:
+    key, other, never = (put(directory, f"attachments/a/{fresh_id()}", 9) for _ in range(3))
+    await blobs.quarantine([key, other])
+    (moved,) = [info for info in await scanned(blobs) if info.key == f"quarantine/{key}"]
+    assert moved.modified_at > time.time() - 60, "the file is as old as its time in quarantine"
+    put(directory, other, 3)
+    await blobs.release([key, other, never, f"attachments/b/{fresh_id()}"])
+    assert files(directory) == sorted([key, other, never, f"quarantine/{other}"])
+    assert [await blobs.size_of(each) for each in (key, other, f"quarantine/{other}")] == [9, 3, 9]
 
 
 async def test_a_folder_has_no_links(blobs: DiskBlobs) -> None:
