@@ -130,13 +130,23 @@ class Sqlite:
 
     def _commit(self, group: list[Queued]) -> None:
         """Run the scripts of a group in one transaction and settle their futures after it is durable."""
+        behind = self._queue.qsize()
         try:
             outcomes = self._outcomes(group)
         except sqlite3.Error as error:
+            if _is_busy(error):  # what came behind the group has waited as long for the other process
+                group = [*group, *self._take(behind)]
             outcomes = [(future, None, error) for _, future in group]
         # One wake-up of the loop for the group. A loop that was closed meanwhile has nobody waiting.
         with contextlib.suppress(RuntimeError):
             group[0][1].get_loop().call_soon_threadsafe(self._settle, outcomes)
+
+    def _take(self, count: int) -> list[Queued]:
+        """The first scripts of the queue, which has so many at least."""
+        items = [self._queue.get() for _ in range(count)]
+        if None in items:
+            self._queue.put(None)
+        return [item for item in items if item is not None]
 
     def _outcomes(self, group: list[Queued]) -> list[Outcome]:
         """What became of each. Raises sqlite3.Error when the transaction failed, and none of it was done."""
@@ -201,6 +211,11 @@ class Sqlite:
         self._end_snapshot()
         self._reader.close()
         self._writer.close()
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    """Whether another process wrote, and did so for the whole busy time-out."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _run(script: Script[T], execute: Callable[[str, Parameters], sqlite3.Cursor]) -> T:

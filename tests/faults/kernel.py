@@ -60,16 +60,20 @@ _LONGEST_PATH: Final = 4096
 class _Rule:
     """A fault, where it is, and the paths at which it was met."""
 
-    def __init__(self, call: Call, pattern: str, fault: Fault, times: int | None) -> None:
+    def __init__(self, call: Call, pattern: str, fault: Fault, after: int, times: int | None) -> None:
         self.call = call
         self.pattern = re.compile(pattern)
         self.fault = fault
+        self.spared = after
         self.left = times
         self.hits: list[str] = []
         self.held: list[tuple[int, int]] = []  # listener and id of the calls that are stalled
 
     def matches(self, call: str, path: str) -> bool:
         if call != self.call or self.left == 0 or not self.pattern.search(path):
+            return False
+        if self.spared:
+            self.spared -= 1
             return False
         self.left = None if self.left is None else self.left - 1
         self.hits.append(path)
@@ -104,12 +108,12 @@ class Kernel:
         self._thread = threading.Thread(target=self._serve, name="kernel-faults")
 
     @contextlib.contextmanager
-    def at(self, call: Call, pattern: str, fault: Fault, *, times: int | None = None) -> Iterator[list[str]]:
-        """Meanwhile the fault is met at every such call, or at the next `times`, on a path in which the pattern is found.
+    def at(self, call: Call, pattern: str, fault: Fault, *, after: int = 0, times: int | None = None) -> Iterator[list[str]]:
+        """Meanwhile the fault is met at every such call, or at `times` of them, on a path in which the pattern is found.
 
-        Gives the paths at which it was. Calls that stall go on at the end.
+        The first `after` calls are spared. Gives the paths at which it was. Calls that stall go on at the end.
         """
-        rule = _Rule(call, pattern, fault, times)
+        rule = _Rule(call, pattern, fault, after, times)
         with self._lock:
             self._rules.append(rule)
         try:

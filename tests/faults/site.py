@@ -7,22 +7,25 @@ import asyncio
 import contextlib
 import hashlib
 import random
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
+from server.log import MAX_ROUTE_CHARACTERS
 from server.settings import Settings, load_settings
 from server.stores import open_settled
-from tests.faults.apis import APIS, FORM, Api, query
+from tests.faults.apis import APIS, FORM, Api, query, trpc_message
 from tests.running import Attachd
 
 # What a client waits for an answer, in seconds: more than every time-out of `SETTINGS` and of the tests' own settings.
 ANSWER_WITHIN_S = 8.0
+BUSY_TIMEOUT_S = 0.5
 SETTINGS: dict[str, Any] = {
-    "ATTACHD_DATABASE_BUSY_TIMEOUT_SECONDS": "0.5",
+    "ATTACHD_DATABASE_BUSY_TIMEOUT_SECONDS": str(BUSY_TIMEOUT_S),
     "ATTACHD_AUTH_SESSION_CACHE_SECONDS": "60",  # a fault must be met by the work itself, not by the look at the credential
     "ATTACHD_UPLOAD_IDLE_TIMEOUT_SECONDS": "5",
     "ATTACHD_WIDGET_RATE_LIMIT": "10000/minute",
@@ -138,6 +141,25 @@ class Site(Clients):
     def settings(self) -> Settings:
         """The settings of the server, for what is done beside it."""
         return load_settings(None, self.server.settings)
+
+    def took_ms(self, route: str) -> list[float]:
+        """How long each request took, by the log."""
+        lines: list[dict[str, Any]] = self.server.lines()
+        return [line["ms"] for line in lines if line.get("route") == route[:MAX_ROUTE_CHARACTERS]]
+
+    def wait_until(self, condition: Callable[[], object]) -> None:
+        """Wait, not for long, until the condition comes true."""
+        deadline = time.monotonic() + ANSWER_WITHIN_S
+        while not condition():
+            assert time.monotonic() < deadline, "it did not come true"
+            time.sleep(0.02)
+
+
+def refused(answer: httpx.Response) -> str:
+    """The message of a procedure's answer that must be 503 with Retry-After."""
+    assert answer.status_code == 503, (answer.status_code, answer.text)
+    assert int(answer.headers["retry-after"]) > 0
+    return trpc_message(answer)
 
 
 def unavailable(answer: httpx.Response, api: Api = FORM) -> str:

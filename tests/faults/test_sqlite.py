@@ -1,0 +1,114 @@
+"""The embedded database fails: its disk, its log, or another process that does not let go of it."""
+
+import contextlib
+import errno
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import pytest
+
+from tests.faults.apis import APIS, Api, mutation, query
+from tests.faults.kernel import Call, Kernel
+from tests.faults.site import BUSY_TIMEOUT_S, Site, refused, unavailable
+
+DATABASE = "the database is not available now, try again"
+FAULTS: list[tuple[str, Call, str, int]] = [
+    ("write-ENOSPC", "write", r"attachd\.db-wal$", errno.ENOSPC),
+    ("write-EIO", "write", r"attachd\.db-wal$", errno.EIO),
+    ("sync-EIO", "fsync", r"attachd\.db-wal$", errno.EIO),
+    ("sync-ENOSPC", "fsync", r"attachd\.db-wal$", errno.ENOSPC),
+]
+MUTATIONS: dict[str, Callable[[Site, str], httpx.Response]] = {
+    "delete": lambda site, one: mutation(site.session, "attachments.delete", id=one),
+    "attach": lambda site, one: mutation(site.session, "attachments.attach", ids=[one], conversationId=site.conversation),
+    "rename": lambda site, one: mutation(site.session, "attachments.rename", id=one, filename="other.png"),
+}
+QUERIES: dict[str, Callable[[Site, str], httpx.Response]] = {
+    "get": lambda site, one: query(site.session, "attachments.get", id=one),
+    "getMany": lambda site, one: query(site.session, "attachments.getMany", ids=[one]),
+    "list": lambda site, _: query(site.session, "attachments.list", conversationId=site.conversation),
+    "page": lambda site, _: query(site.session, "attachments.page", limit=5),
+    "usage": lambda site, _: query(site.session, "attachments.usage"),
+}
+
+
+@contextlib.contextmanager
+def locked(site: Site) -> Iterator[None]:
+    """Meanwhile another process writes, and does not come to an end."""
+    with contextlib.closing(sqlite3.connect(site.server.folder / "data" / "attachd.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+@pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
+@pytest.mark.parametrize(("call", "path", "error"), [pytest.param(*fault, id=name) for name, *fault in FAULTS])
+def test_upload(site: Site, kernel: Kernel, api: Api, call: Call, path: str, error: int) -> None:
+    with kernel.at(call, path, error) as hits:
+        assert unavailable(site.send(api), api) == DATABASE
+    assert hits
+    site.settle()
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+@pytest.mark.parametrize(("call", "path", "error"), [pytest.param(*fault, id=name) for name, *fault in FAULTS])
+def test_mutation(site: Site, kernel: Kernel, name: str, call: Call, path: str, error: int) -> None:
+    id = site.upload()
+    before = query(site.session, "attachments.get", id=id).json()
+    with kernel.at(call, path, error) as hits:
+        refused(MUTATIONS[name](site, id))
+    assert hits
+    assert query(site.session, "attachments.get", id=id).json() == before
+    site.settle()
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_query(site: Site, kernel: Kernel, name: str) -> None:
+    id = site.upload()
+    with kernel.at("read", r"attachd\.db(-wal)?$", errno.EIO) as hits:
+        refused(QUERIES[name](site, id))
+    assert hits
+    assert QUERIES[name](site, id).status_code == 200
+    site.settle()
+
+
+@pytest.mark.parametrize("api", APIS, ids=lambda api: api.name)
+def test_upload_while_another_process_writes(site: Site, api: Api) -> None:
+    with locked(site):
+        started = time.monotonic()
+        assert unavailable(site.send(api), api) == DATABASE
+        assert time.monotonic() - started < BUSY_TIMEOUT_S + 1
+        assert query(site.session, "attachments.limits").status_code == 200
+    site.settle()
+
+
+def test_many_writes_while_another_process_writes(site: Site) -> None:
+    """Those that came later do not wait for the time of each group that came before."""
+    id = site.upload()
+    path = ",".join(["attachments.delete"] * 100)
+    body = {str(number): {"id": id} for number in range(100)}
+    clients = [site.client("session") for _ in range(8)]
+    with ThreadPoolExecutor(len(clients)) as pool, locked(site):
+        answers = pool.map(lambda client: client.post(f"/api/trpc/{path}?batch=1", json=body), clients)
+        assert [(answer.status_code, "retry-after" in answer.headers) for answer in answers] == [(503, True)] * len(clients)
+    for client in clients:
+        client.close()
+    site.wait_until(lambda: len(site.took_ms(path)) == len(clients))
+    assert max(site.took_ms(path)) < (2 * BUSY_TIMEOUT_S + 0.7) * 1000
+    site.settle()
+
+
+def test_a_message_is_kept_whole_or_not(site: Site, kernel: Kernel) -> None:
+    id = site.upload()
+    message = {"content": "<p>Hello</p>", "to": ["ada@example.com"], "attachments": [id]}
+    path = f"/api/v1/conversations/{site.conversation}/messages"
+    with kernel.at("fsync", r"attachd\.db-wal$", errno.EIO) as hits:
+        answer = site.session.post(path, json=message)
+    assert hits
+    assert unavailable(answer, next(api for api in APIS if api.name == "media")) == DATABASE
+    assert site.server.run("outbox", "list").splitlines()[1:] == []
+    assert site.session.post(path, json=message).status_code == 200
+    site.settle()
