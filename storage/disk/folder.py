@@ -33,6 +33,7 @@ class Folder:
         self.root = str(directory.resolve())
         self._threads = Threads(min(MAX_WORKER_THREADS, 2 * available_cores()), "attachd-disk")
         self.run = self._threads.run
+        self._durable: set[str] = set()  # folders for blobs, one for each organization that this process has stored for
 
     def path(self, key: str) -> str:
         """Where the blob lies. Raises ValueError for a key that could lead out of the directory."""
@@ -41,15 +42,23 @@ class Folder:
         return f"{self.root}/{key}"
 
     def make(self, folder: str) -> None:
-        """Create a folder for blobs, and its parents, durably. Blocks."""
+        """Create a folder for blobs, and its parents, durably. Blocks.
+
+        One that is there already is no proof: who made it may have failed to make it durable, or be about to.
+        """
         if folder == self.root:  # gone: an unmounted disk, say, whose mount point must not be filled instead
             raise FileNotFoundError(errno.ENOENT, "the storage directory is gone", self.root)
         parent = os.path.dirname(folder)
-        if not os.path.exists(parent):
+        if parent != self.root and (parent not in self._durable or not os.path.exists(parent)):
             self.make(parent)
         with contextlib.suppress(FileExistsError):
             os.mkdir(folder)
         fsync(parent)
+        self._durable.add(folder)
+
+    def is_durable(self, folder: str) -> bool:
+        """Whether this process knows that the folder will be there after a crash."""
+        return folder in self._durable
 
     def close(self) -> None:
         """Wait for the disk operations under way and end the threads."""

@@ -96,9 +96,11 @@ class DiskWriter:
 
     def _create(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        if not self._folder.is_durable(self._parent):
+            self._folder.make(self._parent)
         try:
             self._descriptor = os.open(self._partial, flags, 0o600)
-        except FileNotFoundError:  # the first blob of its folder
+        except FileNotFoundError:  # somebody removed it
             self._folder.make(self._parent)
             self._descriptor = os.open(self._partial, flags, 0o600)
 
@@ -110,16 +112,17 @@ class DiskWriter:
         fsync(self._parent)
 
     def _remove(self) -> None:
-        self._close()
+        with contextlib.suppress(OSError):
+            self._close()
         with contextlib.suppress(OSError):  # most often it is renamed already; what fails to go now, sweep removes
             os.unlink(self._partial)
         with contextlib.suppress(OSError):
             os.unlink(self._path)  # a commit whose caller was cancelled: there will be no row
 
     def _close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1  # closed even when close(2) fails, and never twice (rule 4)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _write_all(descriptor: int, pieces: list[bytes | memoryview]) -> None:

@@ -19,11 +19,16 @@ def kernel() -> Iterator[Kernel]:
         yield kernel
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, kernel: Kernel) -> Iterator[Site]:
-    """A running server, one for the tests of a module."""
+    """A running server on SQLite and a folder, one for all tests that do not end it."""
+    with running(local(tmp_path_factory, kernel)) as site:
+        yield site
+
+
+def local(tmp_path_factory: pytest.TempPathFactory, kernel: Kernel) -> Attachd:
+    """A server on SQLite and a folder, under the kernel that can fail."""
     folder = tmp_path_factory.mktemp("site")
     server = Attachd(folder, **SETTINGS, **paths(folder))
     server.under = kernel.under
-    with running(server) as site:
-        yield site
+    return server

@@ -32,6 +32,7 @@ _X86_64: Final = {
     "read": {17: ("fd", 0), 327: ("fd", 0)},
     "write": {1: ("fd", 0), 18: ("fd", 0), 20: ("fd", 0)},
     "fsync": {74: ("fd", 0), 75: ("fd", 0)},
+    "close": {3: ("fd", 0)},
     "rename": {82: ("path", 0)},
     "mkdir": {83: ("path", 0)},
     "unlink": {87: ("path", 0)},
@@ -41,12 +42,13 @@ _AARCH64: Final = {
     "read": {67: ("fd", 0), 286: ("fd", 0)},
     "write": {64: ("fd", 0), 66: ("fd", 0), 68: ("fd", 0)},
     "fsync": {82: ("fd", 0), 83: ("fd", 0)},
+    "close": {57: ("fd", 0)},
     "rename": {38: ("path", 1), 276: ("path", 1)},
     "mkdir": {34: ("path", 1)},
     "unlink": {35: ("path", 1)},
 }
 _CALLS: Final = {"x86_64": _X86_64, "aarch64": _AARCH64}
-Call = Literal["open", "read", "write", "fsync", "rename", "mkdir", "unlink"]
+Call = Literal["open", "read", "write", "fsync", "close", "rename", "mkdir", "unlink"]
 Fault = int | Literal["kill", "stall"]  # an errno, or what is done
 
 _NOTIFICATION: Final = struct.Struct("QIIiIQ6Q")  # struct seccomp_notif

@@ -15,7 +15,6 @@ from typing import Any, Self
 
 import httpx
 
-from server.log import MAX_ROUTE_CHARACTERS
 from server.settings import Settings, load_settings
 from server.stores import open_settled
 from tests.faults.apis import APIS, FORM, Api, query, trpc_message
@@ -68,25 +67,37 @@ class Clients:
 
 
 class Site(Clients):
-    """The server, clients with open connections, and the ledger of acknowledged uploads."""
+    """The server, clients with open connections, and the ledger of acknowledged uploads: SHA-256 by id."""
 
-    def __init__(self, server: Attachd) -> None:
+    def __init__(self, server: Attachd, headers: Mapping[str, dict[str, str]], acknowledged: dict[str, str]) -> None:
+        super().__init__(server.base_url, headers)
         self.server = server
-        self.acknowledged: dict[str, str] = {}  # id -> SHA-256
+        self.acknowledged = acknowledged
         self.conversation = str(uuid.uuid4())
+        self._seen: set[str] = set()  # downloaded once, and right
+
+    @classmethod
+    def of(cls, server: Attachd) -> Self:
+        """A site of a running server, which knows the credentials from now on."""
         store_key = server.run("key", "create", "--organization", server.organization_id, "--role", "store", "--name", "chat")
         session = {"cookie": f"session={server.tokens['member']}"}
-        asked = {"conversation_id": self.conversation}
+        asked = {"conversation_id": str(uuid.uuid4())}
         answer = httpx.post(f"{server.base_url}/api/v1/widget/sessions", json=asked, headers=session)
         headers = {
             "session": session,
+            "stranger": {"cookie": f"session={server.tokens['stranger']}"},
             "key": {"authorization": f"Bearer {server.key}"},
             "token": {"authorization": f"Token {store_key.strip()}"},
             "widget": {"authorization": f"Bearer {answer.json()['data']['token']}"},
         }
-        super().__init__(server.base_url, headers)
-        for api in APIS:  # the server knows the credentials from now on
-            self.upload(api)
+        site = cls(server, headers, {})
+        for api in APIS:
+            site.upload(api)
+        return site
+
+    def again(self) -> "Site":
+        """The site of the same server after it was started anew."""
+        return Site(self.server, self.headers, self.acknowledged)
 
     def send(self, api: Api = FORM, size: int = SMALL) -> httpx.Response:
         """The answer to an upload; an acknowledged one is noted."""
@@ -107,23 +118,29 @@ class Site(Clients):
         """The answer to a download."""
         return self.session.get(f"/api/attachments/{id}/download")
 
-    def check(self) -> None:
-        """Right now, without a restart: what was acknowledged is there, what is listed is whole, the next upload goes well."""
-        self.upload()
+    def listed(self) -> dict[str, str]:
+        """The SHA-256 that the name promises of every attachment of the organization, by id."""
         listed: dict[str, str] = {}
-        cursor = None
+        cursor: dict[str, str] = {}
         while True:
-            answer = query(self.session, "attachments.page", limit=100, **({"cursor": cursor} if cursor else {}))
+            answer = query(self.session, "attachments.page", limit=100, **cursor)
             assert answer.status_code == 200, answer.text
             page = answer.json()["result"]["data"]["json"]
             listed |= {item["id"]: item["filename"].removesuffix(".png") for item in page["items"]}
-            if not (cursor := page["nextCursor"]):
-                break
+            if not page["nextCursor"]:
+                return listed
+            cursor = {"cursor": page["nextCursor"]}
+
+    def check(self) -> None:
+        """Right now, without a restart: what was acknowledged is there, what is listed is whole, the next upload goes well."""
+        self.upload()
+        listed = self.listed()
         assert listed.items() >= self.acknowledged.items(), "an acknowledged upload is lost"
-        for id, digest in listed.items():
+        for id in listed.keys() - self._seen:
             answer = self.download(id)
             assert answer.status_code == 200, answer.text
-            assert hashlib.sha256(answer.content).hexdigest() == digest, f"{id} is not whole"
+            assert hashlib.sha256(answer.content).hexdigest() == listed[id], f"{id} is not whole"
+            self._seen.add(id)
 
     def settle(self) -> None:
         """`check`, and after a sweep without grace nothing is left that no row knows, and no row is without its bytes."""
@@ -141,11 +158,6 @@ class Site(Clients):
     def settings(self) -> Settings:
         """The settings of the server, for what is done beside it."""
         return load_settings(None, self.server.settings)
-
-    def took_ms(self, route: str) -> list[float]:
-        """How long each request took, by the log."""
-        lines: list[dict[str, Any]] = self.server.lines()
-        return [line["ms"] for line in lines if line.get("route") == route[:MAX_ROUTE_CHARACTERS]]
 
     def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait, not for long, until the condition comes true."""
@@ -180,5 +192,7 @@ def paths(folder: Path) -> dict[str, Any]:
 @contextlib.contextmanager
 def running(server: Attachd) -> Iterator[Site]:
     """A site of that server, which is started and in the end stopped."""
-    with server, Site(server) as site:
+    with server, Site.of(server) as site:
         yield site
+        with site.again() as again:
+            again.settle()

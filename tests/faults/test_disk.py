@@ -43,3 +43,24 @@ def test_every_api(site: Site, kernel: Kernel, api: Api) -> None:
     assert hits
     site.upload(api)
     site.settle()
+
+
+def test_first_upload_of_an_organization(site: Site, kernel: Kernel) -> None:
+    """Its folder must be durable before anything in it is acknowledged, whoever made it."""
+    made: tuple[Call, str] = ("fsync", r"blobs/attachments$")
+    steps: list[tuple[Call, str]] = [("mkdir", r"blobs/attachments/[^/]*$"), made, made]
+    with site.client("stranger") as stranger:
+        for call, path in steps:
+            with kernel.at(call, path, errno.EIO) as hits:
+                assert unavailable(stranger.post("/api/upload", files={"file": ("a.txt", b"hello")})) == BROKEN
+            assert hits
+        assert stranger.post("/api/upload", files={"file": ("a.txt", b"hello")}).is_success
+    site.settle()
+
+
+def test_close(site: Site, kernel: Kernel) -> None:
+    """Where the kernel tells only then that the bytes are lost, as quotas and file systems of networks may."""
+    with kernel.at("close", r"\.partial$", errno.EDQUOT) as hits:
+        assert unavailable(site.send(size=LARGE)) == FULL
+    assert hits
+    site.settle()

@@ -5,7 +5,6 @@ import errno
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -82,22 +81,6 @@ def test_upload_while_another_process_writes(site: Site, api: Api) -> None:
         assert unavailable(site.send(api), api) == DATABASE
         assert time.monotonic() - started < BUSY_TIMEOUT_S + 1
         assert query(site.session, "attachments.limits").status_code == 200
-    site.settle()
-
-
-def test_many_writes_while_another_process_writes(site: Site) -> None:
-    """Those that came later do not wait for the time of each group that came before."""
-    id = site.upload()
-    path = ",".join(["attachments.delete"] * 100)
-    body = {str(number): {"id": id} for number in range(100)}
-    clients = [site.client("session") for _ in range(8)]
-    with ThreadPoolExecutor(len(clients)) as pool, locked(site):
-        answers = pool.map(lambda client: client.post(f"/api/trpc/{path}?batch=1", json=body), clients)
-        assert [(answer.status_code, "retry-after" in answer.headers) for answer in answers] == [(503, True)] * len(clients)
-    for client in clients:
-        client.close()
-    site.wait_until(lambda: len(site.took_ms(path)) == len(clients))
-    assert max(site.took_ms(path)) < (2 * BUSY_TIMEOUT_S + 0.7) * 1000
     site.settle()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from schemas import Code, ServiceError
 from storage.catalog.engine import Script, done, in_turn, sql
-from storage.catalog.sqlite import INLINE_ROWS, Sqlite, connect
+from storage.catalog.sqlite import GROUP_LIMIT, INLINE_ROWS, Sqlite, connect
 
 INSERT = sql("INSERT INTO t VALUES (?) RETURNING 1")
 ALL = sql("SELECT n FROM t ORDER BY n")
@@ -180,3 +180,19 @@ async def test_several_processes_write_one_file(database: Sqlite, tmp_path: Path
     processes = [subprocess.Popen(command) for command in commands]
     assert [process.wait(60) for process in processes] == [0, 0, 0]
     assert len(await numbers(database)) == 600
+
+
+async def test_all_that_wait_for_another_process_give_up_together(tmp_path: Path) -> None:
+    """Else each group would wait for the whole time-out after those before it: ten times as long here."""
+    path, wait_s = tmp_path / "test.db", 0.3
+    with contextlib.closing(connect(path, 1)) as other:
+        other.execute("CREATE TABLE t (n INTEGER PRIMARY KEY)")
+        other.execute("BEGIN IMMEDIATE")
+        database = Sqlite(path, wait_s)
+        began = asyncio.get_running_loop().time()
+        outcomes = await asyncio.gather(*(database.write(insert(n)) for n in range(10 * GROUP_LIMIT)), return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {ServiceError}
+        assert asyncio.get_running_loop().time() - began < 5 * wait_s
+        other.execute("ROLLBACK")
+        assert await database.write(insert(1)) == 1
+        await database.aclose()
