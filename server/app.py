@@ -173,7 +173,9 @@ class App:
         try:
             await self._open()
         except ServiceError as error:
-            await send({"type": "lifespan.startup.failed", "message": error.message})
+            if self._store is not None:
+                await self._store.aclose()
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         if "state" in scope:
             scope["state"][UPGRADES] = self._sockets
@@ -193,6 +195,8 @@ class App:
         settings = self._settings
         store = await open_settled(settings)
         self._store = store
+        if settings.upload.backend == "s3":  # what no start finds out, the first client would
+            await store.check()
         if settings.mail.host:
             self._delivery = delivery(settings, store)
             self._delivery.start()

@@ -13,6 +13,7 @@ import msgspec
 from rest import MEMORY, REDIS_SCHEMES, Network, Rate, parse_networks, parse_rate
 from server.mail_settings import SECURITY, MailSettings
 from server.setting_types import Settings, SettingsError
+from server.upload_rules import check_upload
 from storage import SigningKey, parse_key
 from storage.mail import Mailbox, parse_mailbox
 
@@ -23,18 +24,12 @@ _WILDCARD_HOSTS = ("", "0.0.0.0", "::")  # noqa: S104 (compared with, never boun
 
 def checked(settings: Settings) -> Settings:
     """The settings with origins in the form that browsers send; raises SettingsError on what cannot work together."""
-    server, upload = settings.server, settings.upload
+    server = settings.server
     _check_database_url(settings.database.url)
-    if upload.backend != "local":
-        known = "s3 is not available yet" if upload.backend == "s3" else f"unknown backend {upload.backend!r}"
-        raise SettingsError(f'upload.backend: {known}; write "local"')
-    if not upload.directory.name:
-        raise SettingsError("upload.directory must name a folder of its own, such as ./data/blobs")
-    if upload.max_image_size_mb > upload.max_file_size_mb:
-        raise SettingsError(
-            f"upload.max_image_size_mb ({upload.max_image_size_mb}) is more than upload.max_file_size_mb "
-            f"({upload.max_file_size_mb}); lower the first or raise the second"
-        )
+    try:
+        check_upload(settings.upload)
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
     stream = settings.stream
     if 0 < stream.reconnect_after_inactivity_seconds < stream.ping_seconds:  # tRPC refuses to start with such as well
         raise SettingsError(

@@ -1,6 +1,5 @@
 """What can be set: sections, keys, units, defaults and limits. The README's table is tested against it."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -8,6 +7,7 @@ from msgspec import Meta
 
 from server.api_settings import ChatSettings, FilesSettings
 from server.mail_settings import MailSettings
+from server.upload_settings import UploadSettings
 
 # RFC 6265, 4.1.1: the name of a cookie is a token of RFC 9110.
 _COOKIE_NAME = r"\A[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z"
@@ -98,18 +98,6 @@ class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
     search_seconds: Annotated[
         float, Meta(gt=0, le=300, description="Seconds that a page may take which no index serves, such as a search in names.")
     ] = 10.0
-
-
-class UploadSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`[upload]`: where the bytes are, and how many."""
-
-    backend: Annotated[str, Meta(description="`local`: a folder.")] = "local"
-    directory: Annotated[Path, Meta(description="Folder of the bytes; made when missing.")] = Path("data/blobs")
-    max_file_size_mb: Annotated[int, Meta(ge=1, le=1_048_576, description="MiB of a file that is not an image.")] = 25
-    max_image_size_mb: Annotated[int, Meta(ge=1, le=1_048_576, description="MiB of an image.")] = 10
-    idle_timeout_seconds: Annotated[
-        float, Meta(gt=0, le=3600, description="Seconds without a byte after which an upload is given up.")
-    ] = 60.0
 
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):

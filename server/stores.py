@@ -4,6 +4,7 @@ import storage
 from server.mail import mail_options
 from server.setting_rules import signing_keys
 from server.settings import Settings
+from server.upload_rules import s3_options
 from storage import MEBIBYTE, Options, Store, api_a
 
 _DAY_S = 86_400.0
@@ -14,6 +15,7 @@ async def open_settled(settings: Settings) -> Store:
     return await storage.open_store(
         database_url=settings.database.url,
         directory=settings.upload.directory,
+        bucket=s3_options(settings.upload),
         busy_timeout_s=settings.database.busy_timeout_seconds,
         credential_cache_s=settings.auth.session_cache_seconds,
         policy=api_a(settings.upload.max_file_size_mb * MEBIBYTE, settings.upload.max_image_size_mb * MEBIBYTE),

@@ -10,7 +10,7 @@ from storage.ids import fresh_id
 from storage.keys import SigningKeyInfo
 from storage.links import DOWNLOAD_PATH, MEDIA_PATH
 from storage.messages import Draft, Messages, Posted
-from storage.options import MailOptions, Options
+from storage.options import MailOptions, Options, S3Options
 from storage.outbox import LeaseLost, Outbox, Outgoing
 from storage.policies import (
     API_A,
@@ -52,6 +52,7 @@ __all__ = [
     "Outgoing",
     "Policy",
     "Posted",
+    "S3Options",
     "SigningKey",
     "SigningKeyInfo",
     "Store",

@@ -3,13 +3,42 @@
 Keys are `/`-separated segments of `[A-Za-z0-9._-]`, made by this program, never by a client.
 """
 
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, NamedTuple, Protocol, TypeVar
+
+from schemas import Code, ServiceError
 
 T = TypeVar("T")
 
 BLOBS_AT_ONCE: Final = 500  # in a batch of `scan`, and what `missing` is asked
 QUARANTINE: Final = "quarantine/"  # what the key of a blob begins with that nobody claimed
+UUID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+BLOB_KEY: Final = rf"attachments/[^/]+/{UUID}"
+# Segments of these characters, none of which begins with two dots.
+_KEY = re.compile(r"(?:(?!\.\.)[A-Za-z0-9._-]+/)*(?!\.\.)[A-Za-z0-9._-]+\Z")
+
+
+def check_key(key: str) -> None:
+    """Raises ValueError for a key that this program does not make, such as one that leads elsewhere."""
+    if not _KEY.match(key):
+        raise ValueError(f"{key!r} is not the key of a blob")
+
+
+class BlobsUnavailable(ServiceError):  # noqa: N818 (as the code is called)
+    """The place of the blobs fails: 503, which clients retry.
+
+    As text, in the log and on the command line, it is what failed and what an operator may do; clients do not read that.
+    """
+
+    def __init__(self, mend: str, *, full: bool = False) -> None:
+        why = "the storage is full" if full else "the storage is not available now, try again"
+        super().__init__(Code.SERVICE_UNAVAILABLE, why)
+        self._mend = mend
+
+    def __str__(self) -> str:
+        """What to mend."""
+        return self._mend
 
 
 class BlobInfo(NamedTuple):

@@ -1,5 +1,7 @@
 """What an operator decides about the store; the settings give it, and tests take the defaults."""
 
+from pathlib import Path
+
 import msgspec
 
 from storage.signing import SigningKey
@@ -37,3 +39,37 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     url_window_s: int = 3_600
     base_url: str = "http://127.0.0.1:8080"
     mail: MailOptions = MailOptions()
+
+
+class S3Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Where an S3-compatible store is, and how it is used; sizes in bytes, times in seconds.
+
+    Without a key and its secret boto3 looks for them itself: in the environment, in its files, in the role of the machine.
+    Without `endpoint_url` it is AWS; `public_endpoint_url` is where clients reach it, if elsewhere. `addressing` is `auto`,
+    `path` or `virtual`. Keys begin with `prefix`. A call is made up to `attempts` times, in one of `connections` threads; parts
+    wait in files of `spool_directory`, the system's temporary folder without, until they are whole. Clients get the bytes by
+    links that hold for `url_expiry_s`, unless `proxy` has this program hand them over.
+    """
+
+    bucket: str
+    region: str = ""
+    access_key: str = ""
+    secret_key: str = ""
+    endpoint_url: str = ""
+    public_endpoint_url: str = ""
+    prefix: str = ""
+    addressing: str = "auto"
+    proxy: bool = False
+    url_expiry_s: int = 86_400
+    part_bytes: int = 8 * 1024 * 1024
+    spool_directory: Path | None = None
+    connections: int = 32
+    connect_timeout_s: float = 5.0
+    read_timeout_s: float = 20.0
+    attempts: int = 3
+    server_side_encryption: str = ""
+    kms_key_id: str = ""
+
+    def __repr__(self) -> str:
+        """Without the secret."""
+        return f"S3Options(bucket={self.bucket!r}, endpoint_url={self.endpoint_url!r}, prefix={self.prefix!r})"

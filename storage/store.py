@@ -14,7 +14,7 @@ from storage.credentials import Credentials
 from storage.disk import DiskBlobs
 from storage.keys import Keys
 from storage.messages import Messages
-from storage.options import Options
+from storage.options import Options, S3Options
 from storage.outbox import Outbox
 from storage.policies import API_A, Policy
 from storage.sweep import Sweep, SweepAges, SweepReport
@@ -95,13 +95,17 @@ def _look_at(check: asyncio.Future[None]) -> None:
 async def open_store(
     *,
     database_url: str,
-    directory: Path,
+    directory: Path = Path("data/blobs"),
+    bucket: S3Options | None = None,
     busy_timeout_s: float = 5.0,
     credential_cache_s: float = 10.0,
     policy: Policy = API_A,
     options: Options | None = None,
 ) -> Store:
-    """Open the database, which must have the newest schema, and the folder of the bytes, which is created if need be.
+    """Open the database, which must have the newest schema, and where the bytes are.
+
+    They are in the folder, which is created if need be, or in the bucket if one is given; that is not asked before it is needed
+    (`Store.check`).
 
     `policy` is what uploads of API A are held to; `options` are what operators decide, the defaults without.
 
@@ -109,9 +113,25 @@ async def open_store(
     """
     database = await open_database(database_url, busy_timeout_s)
     try:
-        return Store(database, DiskBlobs(directory), credential_cache_s, policy, options or Options())
-    except OSError as error:
+        blobs = _open_folder(directory) if bucket is None else _open_bucket(bucket)
+    except ServiceError:
         await database.aclose()
-        raise ServiceError(
-            Code.SERVICE_UNAVAILABLE, f"cannot use the storage directory {directory}: {error.strerror}"
-        ) from error
+        raise
+    return Store(database, blobs, credential_cache_s, policy, options or Options())
+
+
+def _open_folder(directory: Path) -> Blobs:
+    try:
+        return DiskBlobs(directory)
+    except OSError as error:
+        message = f"cannot use the storage directory {directory}: {error.strerror}"
+        raise ServiceError(Code.SERVICE_UNAVAILABLE, message) from error
+
+
+def _open_bucket(options: S3Options) -> Blobs:
+    from storage.s3 import S3Blobs  # noqa: PLC0415 (boto3 is for those who use it: 25 MB)
+
+    try:
+        return S3Blobs(options)
+    except ValueError as error:
+        raise ServiceError(Code.SERVICE_UNAVAILABLE, f"cannot use S3: {error}") from error

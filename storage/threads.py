@@ -8,6 +8,7 @@ import contextlib
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -52,12 +53,13 @@ class Threads:
                 future.get_loop().call_soon_threadsafe(settle, future, result, failure)
             del queued, future, work, arguments, result, failure  # not held while this thread waits for the next
 
-    def close(self) -> None:
-        """Finish the calls that were queued, then end."""
+    def close(self, within_s: float | None = None) -> None:
+        """Finish the calls that were queued, then end; what is not done within `within_s` seconds ends with the process."""
         for _ in self._threads:
             self._queue.put(None)
+        until = None if within_s is None else time.monotonic() + within_s
         for thread in self._threads:
-            thread.join()
+            thread.join(None if until is None else max(until - time.monotonic(), 0.0))
         self._threads = []
 
 

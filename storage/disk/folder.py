@@ -3,25 +3,23 @@
 import contextlib
 import errno
 import os
-import re
 from pathlib import Path
 
-from schemas import Code, ServiceError
+from storage.blobs import BlobsUnavailable, check_key
 from storage.threads import Threads, available_cores
 
 # Disk operations at once in a process, at most. Two for each processor keep a disk busy; more only wait for one another, as
 # hashing and every system call give the interpreter away and want it back (8 on one core: a fifth fewer uploads, 2026-11).
 MAX_WORKER_THREADS = 8
 PARTIAL = ".partial"  # the end of a temporary file's name
-# Segments of these characters, none of which begins with two dots.
-_KEY = re.compile(r"(?:(?!\.\.)[A-Za-z0-9._-]+/)*(?!\.\.)[A-Za-z0-9._-]+\Z")
 
 
-def failed(error: OSError) -> ServiceError:
+def failed(error: OSError) -> BlobsUnavailable:
     """What a client is told when the disk fails: 503, which clients retry; the cause goes to the log."""
-    full = error.errno in {errno.ENOSPC, errno.EDQUOT}
-    why = "the storage is full" if full else "the storage is not available now, try again"
-    return ServiceError(Code.SERVICE_UNAVAILABLE, why)
+    where = f"{error.filename}: " if error.filename else ""
+    return BlobsUnavailable(
+        f"the storage directory fails: {where}{error.strerror}", full=error.errno in {errno.ENOSPC, errno.EDQUOT}
+    )
 
 
 class Folder:
@@ -37,8 +35,7 @@ class Folder:
 
     def path(self, key: str) -> str:
         """Where the blob lies. Raises ValueError for a key that could lead out of the directory."""
-        if not _KEY.match(key):
-            raise ValueError(f"{key!r} is not the key of a blob")
+        check_key(key)
         return f"{self.root}/{key}"
 
     def make(self, folder: str) -> None:

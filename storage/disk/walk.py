@@ -4,15 +4,14 @@ import os
 import re
 from collections.abc import Iterator
 
-from storage.blobs import QUARANTINE, BlobInfo
+from storage.blobs import BLOB_KEY, QUARANTINE, UUID, BlobInfo
 from storage.disk.folder import PARTIAL
 
-_UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 # The files that this program makes. What else lies in the folder is somebody's, and sweep must not even look at it.
 _OURS = re.compile(
-    rf"(?:(?:{QUARANTINE})?attachments/[^/]+/{_UUID}"
-    rf"|attachments/[^/]+/\.{_UUID}{re.escape(PARTIAL)}"
-    rf"|\.check-{_UUID}{re.escape(PARTIAL)})\Z"
+    rf"(?:(?:{QUARANTINE})?{BLOB_KEY}"
+    rf"|attachments/[^/]+/\.{UUID}{re.escape(PARTIAL)}"
+    rf"|\.check-{UUID}{re.escape(PARTIAL)})\Z"
 )
 _OUR_FOLDER = re.compile(rf"(?:{QUARANTINE})?(?:attachments/(?:[^/]+/)?)?\Z")
 

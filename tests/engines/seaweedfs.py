@@ -79,6 +79,7 @@ class SeaweedFS:
                     *(f"-{part}.port.grpc={ports[f'{part} grpc']}" for part in _PARTS),
                     *("-s3.port.iceberg=0", "-s3.port.lance=0", f"-s3.config={self._folder / 'identities.json'}"),
                     *("-master.telemetry=false", "-master.volumeSizeLimitMB=1024", "-volume.max=100"),
+                    "-s3.autoCreateBucket=false",
                     *self._options,
                 ],
                 stdin=subprocess.DEVNULL,

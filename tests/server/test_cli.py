@@ -80,7 +80,10 @@ def test_version(tmp_path: Path) -> None:
         ),
         pytest.param(("migrate",), {"ATTACHD_DATABASE_URL": "x"}, "database.url must be sqlite:/// and .*", id="url"),
         pytest.param(
-            ("sweep",), {"ATTACHD_UPLOAD_BACKEND": "s3"}, 'upload.backend: s3 is not available yet; write "local"', id="s3"
+            ("sweep",),
+            {"ATTACHD_UPLOAD_BACKEND": "s3"},
+            'upload.s3_bucket must name a bucket when upload.backend is "s3"',
+            id="s3",
         ),
         pytest.param((*SESSION, "--ttl", "1w"), {}, "Invalid value for '--ttl': '1w' is not a duration such as .*", id="ttl"),
         pytest.param(

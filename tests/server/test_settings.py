@@ -156,8 +156,10 @@ ORIGIN = 'must be written as scheme, host and port without a path, such as "http
             "CONFIG: auth.session_cookie must be a token of letters, digits and -_.~, not 'a b'",
             id="cookie",
         ),
-        pytest.param("[upload]\nbackend = 's3'", 'upload.backend: s3 is not available yet; write "local"', id="s3-not-yet"),
-        pytest.param("[upload]\nbackend = 'x'", "upload.backend: unknown backend 'x'; write \"local\"", id="backend"),
+        pytest.param(
+            "[upload]\nbackend = 's3'", 'upload.s3_bucket must name a bucket when upload.backend is "s3"', id="bucket"
+        ),
+        pytest.param("[upload]\nbackend = 'x'", 'upload.backend: unknown backend \'x\'; write "local" or "s3"', id="backend"),
         pytest.param(
             "[upload]\ndirectory = ''", "upload.directory must name a folder of its own, such as ./data/blobs", id="no-folder"
         ),
