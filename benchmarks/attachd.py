@@ -16,10 +16,11 @@ from benchmarks.payloads import Payload
 from benchmarks.servers import HOST, Server, free_port
 
 COMMAND = (sys.executable, "-m", "server")
+_DATABASE, _BLOBS = "attachd.db", "blobs"
 
 
 class Attachd(msgspec.Struct, frozen=True, kw_only=True):
-    """A running attachd and a member's session."""
+    """A running attachd and a member's session; `database` and `blobs` are there unless it runs on others."""
 
     server: Server
     client: Client
@@ -49,31 +50,56 @@ class Attachd(msgspec.Struct, frozen=True, kw_only=True):
                 file.unlink(missing_ok=True)
 
 
-@contextlib.contextmanager
-def running(folder: Path, *, server_settings: str = "") -> Iterator[Attachd]:
-    """A server on a fresh database and a fresh folder of blobs in `folder`, with one worker and without a request log.
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """What a server runs on: by default a fresh SQLite file and a fresh folder of blobs."""
 
-    `server_settings` are more lines of `[server]`.
-    """
-    folder.mkdir(parents=True)
-    config, database, blobs = folder / "config.toml", folder / "attachd.db", folder / "blobs"
+    database_url: str = ""
+    server: str = ""  # more lines of [server]
+    upload: str = ""  # the lines of [upload]
+    organization_id: str = ""  # of the session; by default one that nothing belongs to yet
+
+
+@contextlib.contextmanager
+def running(folder: Path, setting: Setting = Setting()) -> Iterator[Attachd]:  # noqa: B008 (frozen)
+    """A server with its files in `folder`, with one worker and without a request log, and a member's session."""
     port = free_port()
-    config.write_text(
-        f'[server]\nhost = "{HOST}"\nport = {port}\nworkers = 1\nrequest_log = false\n{server_settings}'
-        f'[database]\nurl = "sqlite:///{database}"\n[upload]\ndirectory = "{blobs}"\n'
-    )
+    config = migrate(folder, setting, port)
     with Server([*COMMAND, "serve", "--config", str(config)], port=port, log=folder / "attachd.log") as server:
-        cookie = f"session={_create_session(config)}"
+        organization_id = setting.organization_id or str(uuid.uuid4())
+        person = ["--user", str(uuid.uuid4()), "--organization", organization_id, "--role", "member"]
+        cookie = f"session={run('session', 'create', *person, '--config', str(config))}"
         client = Client(port, {"Cookie": cookie})
         try:
-            yield Attachd(server=server, client=client, cookie=cookie, database=database, blobs=blobs)
+            yield Attachd(server=server, client=client, cookie=cookie, database=folder / _DATABASE, blobs=folder / _BLOBS)
         finally:
             client.close()
 
 
-def _create_session(config: Path) -> str:
-    person = ["--user", str(uuid.uuid4()), "--organization", str(uuid.uuid4()), "--role", "member"]
-    command = [*COMMAND, "session", "create", *person, "--config", str(config)]
-    environment = os.environ | {"PYTHONPATH": str(machine.ROOT)}
-    done = subprocess.run(command, cwd=machine.ROOT, env=environment, capture_output=True, text=True, check=True)
+def migrate(folder: Path, setting: Setting, port: int = 0) -> Path:
+    """Write the settings into `folder`, and bring the database to the newest schema; gives the file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "config.toml"
+    url = setting.database_url or f"sqlite:///{folder / _DATABASE}"
+    upload = setting.upload or f'directory = "{folder / _BLOBS}"\n'
+    config.write_text(
+        f'[server]\nhost = "{HOST}"\nport = {port}\nworkers = 1\nrequest_log = false\n{setting.server}'
+        f'[database]\nurl = "{url}"\n[upload]\n{upload}'
+    )
+    run("migrate", "--config", str(config))
+    return config
+
+
+def run(*arguments: str) -> str:
+    """What the command `attachd` prints. Raises RuntimeError with its error unless it ends with status 0."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ATTACHD_")}
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=machine.ROOT,
+        env=environment | {"PYTHONPATH": str(machine.ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"attachd {' '.join(arguments)} ended with status {done.returncode}: {done.stderr}")
     return done.stdout.strip()

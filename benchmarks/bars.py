@@ -6,6 +6,7 @@ import msgspec
 
 from benchmarks.load import Result
 from benchmarks.memory import Memory
+from benchmarks.rows import DATABASES, FEW, LOADS, Cost
 
 
 class Bar(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +18,7 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
     aim: bool = False
 
 
+MANY_ROWS = 1.5  # a request on 1,000,000 attachments over one on 10,000
 # "Ahead of" is a ratio above 1. On the disk the fsyncs decide, so those uploads are published without a bar.
 BARS = (
     Bar(case="get", peer="Node", ratio=4.0),
@@ -39,6 +41,12 @@ BARS = (
     Bar(case="download 25 MiB", peer="@fastify/static", ratio=2.5),
     Bar(case="download 64 KiB", peer="nginx", ratio=0.25, aim=True),
     Bar(case="download 25 MiB", peer="nginx", ratio=0.7, aim=True),
+    Bar(case="PostgreSQL get", peer="Node + pg", ratio=2.0),
+    Bar(case="PostgreSQL list", peer="Node + pg", ratio=2.0),
+    Bar(case="PostgreSQL batch", peer="Node + pg", ratio=2.0, aim=True),
+    *(Bar(case=f"rows {database} {name}", peer=FEW, ratio=1 / MANY_ROWS) for database in DATABASES for name in LOADS),
+    *(Bar(case="S3 download 25 MiB", peer=peer, ratio=0.7) for peer in ("get_object", "download_fileobj")),
+    *(Bar(case="S3 upload 25 MiB", peer=peer, ratio=0.7) for peer in ("put_object", "upload_fileobj")),
 )
 IDLE_MIB = 64.0
 GROWTH_MIB = 64.0
@@ -88,3 +96,8 @@ def memory_missed(memory: Memory) -> bool:
     """Whether the server is larger than the bars allow."""
     growth = max(memory.upload_peak, memory.download_peak) - memory.idle
     return memory.idle >= IDLE_MIB or growth >= GROWTH_MIB
+
+
+def cost_missed(cost: Cost) -> bool:
+    """Whether a request costs more on many rows than the bar allows."""
+    return cost.ratio > MANY_ROWS

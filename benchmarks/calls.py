@@ -31,7 +31,7 @@ def measure_calls(cases: Sequence[str], scratch: Path, plan: Plan) -> Iterator[R
         paths = {case: of for case, of in fill(ours).paths.items() if case in cases}
         servers = {"attachd": ours.server} | _start_peers(ours, paths, stack, scratch)
         for case, of in paths.items():
-            _check(of, servers, ours)
+            check(of, servers, ours)
             script = write_paths(scratch / f"{case}.paths", of)
             targets = [Target(name=name, server=server, script=script, cookie=ours.cookie) for name, server in servers.items()]
             yield from measure(case, targets, CONNECTIONS, plan)
@@ -51,22 +51,23 @@ def fill(ours: Attachd) -> Filled:
     ids = [ours.upload(small, conversation) for conversation in conversations for _ in range(_ATTACHMENTS)]
     batches = [ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH)]
     paths = {
-        "get": [f"/api/trpc/attachments.get?input={_encode(_wrap({'id': one}))}" for one in ids],
-        "list": [f"/api/trpc/attachments.list?input={_encode(_wrap({'conversationId': one}))}" for one in conversations],
+        "get": [f"/api/trpc/attachments.get?input={encode(wrap({'id': one}))}" for one in ids],
+        "list": [f"/api/trpc/attachments.list?input={encode(wrap({'conversationId': one}))}" for one in conversations],
         "batch": [
             f"/api/trpc/{','.join(['attachments.get'] * _BATCH)}?batch=1&input="
-            + _encode({str(index): _wrap({"id": one}) for index, one in enumerate(batch)})
+            + encode({str(index): wrap({"id": one}) for index, one in enumerate(batch)})
             for batch in batches
         ],
     }
     return Filled(ids=ids, paths=paths)
 
 
-def _wrap(value: Mapping[str, str]) -> dict[str, Any]:
+def wrap(value: Mapping[str, Any]) -> dict[str, Any]:
+    """An input as the stock clients send it, with superjson."""
     return {"json": value}
 
 
-def _encode(value: Mapping[str, Any]) -> str:
+def encode(value: Mapping[str, Any]) -> str:
     """As encodeURIComponent(JSON.stringify(value))."""
     return quote(json.dumps(value, separators=(",", ":")), safe="!*'()~-_.")
 
@@ -106,7 +107,7 @@ def _own_headers(answer: Answer) -> list[tuple[str, str]]:
     return [(name, value) for name, value in answer.headers if name.lower() not in {"date", "server"}]
 
 
-def _check(paths: Sequence[str], servers: Mapping[str, Server], ours: Attachd) -> None:
+def check(paths: Sequence[str], servers: Mapping[str, Server], ours: Attachd) -> None:
     """Every peer gives attachd's JSON for the same path; the limit gives the very bytes and headers of its one answer."""
     for name, server in servers.items():
         client = Client(server.port, {"Cookie": ours.cookie})

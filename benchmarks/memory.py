@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import attachd, machine
-from benchmarks.attachd import Attachd
+from benchmarks.attachd import Attachd, Setting
 from benchmarks.flood import UPLOADS
 from benchmarks.payloads import SIZES, pdf
 
@@ -25,16 +25,16 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
     download_peak: float
 
 
-def measure_memory(scratch: Path) -> Memory | None:
-    """The figures of one run; None, said in a sentence, where the system does not keep them."""
+def measure_memory(folder: Path, setting: Setting) -> Memory | None:
+    """The figures of one run, files in `folder`; None, said in a sentence, where the system does not keep them."""
     if sys.platform != "linux":
         print("memory: measured on Linux only, which keeps the peak of a process in /proc", flush=True)
         return None
-    with attachd.running(scratch / "memory") as ours:
+    with attachd.running(folder, setting) as ours:
         ours.client.get("/readyz")
         idle = _status(ours, "VmRSS")
         payload = pdf("file.pdf", SIZES[_SIZE])
-        form = scratch / "memory" / "form"
+        form = folder / "form"
         form.write_bytes(payload.form())
         print(f"memory: idle {idle:.1f} MiB; {UPLOADS} uploads of {_SIZE} at once", flush=True)
         _forget_peak(ours)

@@ -1,14 +1,17 @@
 """The tables, in Markdown that also reads well in a terminal, and their place in docs/performance.md."""
 
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.bars import GROWTH_MIB, IDLE_MIB, Comparison
+from benchmarks.bars import GROWTH_MIB, IDLE_MIB, MANY_ROWS, Comparison, cost_missed
 from benchmarks.load import Result
 from benchmarks.memory import Memory
+from benchmarks.rows import Cost
 
 _HEAD = ("case", "server", "requests/s", "p99 ms", "busy", "attachd is", "rounds", "bar", "")
+_COSTS_HEAD = ("database", "request", "10,000: ms", "1,000,000: ms", "ratio", "worst", "of", "alone", "bar", "")
 _MEMORY_HEAD = ("attachd", "MiB", "bar", "")
 
 
@@ -34,6 +37,32 @@ def memory_table(memory: Memory) -> str:
         verdict = _passed(reached=growth < GROWTH_MIB)
         rows.append((f"{name} of 25 MiB at once, above idle", f"{growth:+.1f}", f"< {GROWTH_MIB:.0f}", verdict))
     return _table(_MEMORY_HEAD, rows)
+
+
+def costs_table(costs: Sequence[Cost]) -> str:
+    """A line for each kind of request on each database: the medians over its variants, and the worst of them."""
+    kinds = dict.fromkeys((cost.database, cost.case.kind) for cost in costs)
+    return _table(
+        _COSTS_HEAD, [_costs_row([cost for cost in costs if (cost.database, cost.case.kind) == kind]) for kind in kinds]
+    )
+
+
+def _costs_row(costs: Sequence[Cost]) -> Sequence[str]:
+    few = statistics.median(cost.few.median_us for cost in costs)
+    many = statistics.median(cost.many.median_us for cost in costs)
+    ratio = statistics.median(cost.ratio for cost in costs)
+    alone = statistics.median(cost.ratio_alone for cost in costs)
+    worst = max(costs, key=lambda cost: cost.ratio)
+    return (
+        *(worst.database, worst.case.kind, f"{few / 1000:.3f}", f"{many / 1000:.3f}", f"{ratio:.2f}x"),
+        *(
+            f"{worst.ratio:.2f}x",
+            worst.case.variant,
+            f"{alone:.2f}x",
+            f"≤ {MANY_ROWS:g}x",
+            _passed(reached=not cost_missed(worst)),
+        ),
+    )
 
 
 def facts_list(facts: Mapping[str, str]) -> str:
@@ -63,7 +92,7 @@ def _verdict(comparison: Comparison) -> tuple[str, str]:
         return "", ""
     if bar.aim:
         return f"aim {bar.ratio:g}x", "reached" if comparison.reached else "not reached"
-    wanted = "ahead" if bar.ratio == 1 else f"≥ {bar.ratio:g}x"
+    wanted = "ahead" if bar.ratio == 1 else f"≥ {bar.ratio:.2g}x"
     return wanted, _passed(reached=comparison.reached)
 
 

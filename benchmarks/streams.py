@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks import attachd
-from benchmarks.attachd import Attachd
+from benchmarks.attachd import Attachd, Setting
 from benchmarks.calls import CONNECTIONS, fill, start_node
 from benchmarks.exchange import Client
 from benchmarks.load import Plan, Result, Target, measure, write_paths
@@ -19,8 +19,8 @@ _SOCKETS = 64  # so that none of them reaches websocket.max_messages_per_second
 
 def measure_streams(cases: Sequence[str], scratch: Path, plan: Plan) -> Iterator[Result]:
     """The results of the chosen cases. Raises RuntimeError when Node's answer is not attachd's."""
-    plugins = 'plugins = ["benchmarks.peers.ticks:router"]\n'
-    with attachd.running(scratch / "streams", server_settings=plugins) as ours, contextlib.ExitStack() as stack:
+    setting = Setting(server='plugins = ["benchmarks.peers.ticks:router"]\n')
+    with attachd.running(scratch / "streams", setting) as ours, contextlib.ExitStack() as stack:
         filled = fill(ours)
         servers = {"attachd": ours.server, "Node": start_node(ours, stack, scratch / "streams-node.log")}
         if "jsonl" in cases:

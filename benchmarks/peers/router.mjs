@@ -14,8 +14,11 @@ const LIST =
   ' WHERE conversation_id = ? AND organization_id = ? AND deleted_at IS NULL ORDER BY created_at, id';
 const CACHE_MS = 10_000; // attachd's default of auth.session_cache_seconds
 
-/** `prepare(sql)` gives a statement with get() and all(): better-sqlite3 and bun:sqlite agree on that. */
-export function createApp(prepare) {
+/**
+ * `prepare(sql)` gives a statement with get() and all(). What these give is passed to `then`: better-sqlite3 and bun:sqlite agree
+ * on rows at once, pg gives promises of them.
+ */
+export function createApp(prepare, then = (found, use) => use(found)) {
   const sessionByHash = prepare(SESSION);
   const attachmentById = prepare(GET);
   const attachmentsOf = prepare(LIST);
@@ -26,10 +29,11 @@ export function createApp(prepare) {
     if (!token) return null;
     const known = sessions.get(token);
     if (known && known.until > Date.now()) return known.session;
-    const session = sessionByHash.get(createHash('sha256').update(token).digest());
-    if (!session || session.expires_at <= new Date().toISOString()) return null;
-    sessions.set(token, { session, until: Date.now() + CACHE_MS });
-    return session;
+    return then(sessionByHash.get(createHash('sha256').update(token).digest()), (session) => {
+      if (!session || session.expires_at <= new Date().toISOString()) return null;
+      sessions.set(token, { session, until: Date.now() + CACHE_MS });
+      return session;
+    });
   }
 
   const t = initTRPC.context().create({ transformer: superjson, isDev: false });
@@ -39,14 +43,15 @@ export function createApp(prepare) {
   });
   const router = t.router({
     attachments: t.router({
-      get: authed.input(z.object({ id: z.guid() })).query(({ input, ctx }) => {
-        const row = attachmentById.get(input.id);
-        if (!row || row.deleted_at || row.organization_id !== ctx.session.organization_id) {
-          throw new TRPCError({ code: 'NOT_FOUND', message: `attachment ${input.id} not found` });
-        }
-        const { deleted_at: _, ...attachment } = row;
-        return attachment;
-      }),
+      get: authed.input(z.object({ id: z.guid() })).query(({ input, ctx }) =>
+        then(attachmentById.get(input.id), (row) => {
+          if (!row || row.deleted_at || row.organization_id !== ctx.session.organization_id) {
+            throw new TRPCError({ code: 'NOT_FOUND', message: `attachment ${input.id} not found` });
+          }
+          const { deleted_at: _, ...attachment } = row;
+          return attachment;
+        }),
+      ),
       list: authed
         .input(z.object({ conversationId: z.guid() }))
         .query(({ input, ctx }) => attachmentsOf.all(input.conversationId, ctx.session.organization_id)),

@@ -47,6 +47,11 @@ class SeaweedFS:
         return f"http://127.0.0.1:{self._ports['s3']}"
 
     @property
+    def master_url(self) -> str:
+        """Of the part that can be told to compact what objects were deleted from."""
+        return f"http://127.0.0.1:{self._ports['master']}"
+
+    @property
     def pid(self) -> int:
         """Of its only process."""
         assert self._process is not None

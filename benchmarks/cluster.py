@@ -1,0 +1,103 @@
+"""PostgreSQL and an S3-compatible store, both on the load generator's core: calls beside Node with pg, files beside boto3.
+
+boto3 alone is a process on the servers' core that moves files between its memory and the store: no client, no row, no form.
+What passes through attachd goes over two sockets instead of one, and is hashed and sniffed on its way in.
+"""
+
+import contextlib
+import hashlib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from benchmarks import attachd, machine
+from benchmarks.attachd import Attachd, Setting
+from benchmarks.calls import CASES, CONNECTIONS, check, fill
+from benchmarks.engines import ObjectStore, object_store, postgresql
+from benchmarks.load import Plan, Result, Sample, Target, measure, request, write_paths
+from benchmarks.memory import Memory, measure_memory
+from benchmarks.payloads import CONNECTIONS as FILES_AT_ONCE
+from benchmarks.payloads import SIZES, pdf
+from benchmarks.servers import Server, free_port
+
+CALLS, FILES = "PostgreSQL", "S3"  # how the names of the cases begin
+_SIZE = "25 MiB"
+_UPLOADS = ("put_object", "upload_fileobj", "put_object+sha256")
+_DOWNLOADS = ("get_object", "download_fileobj", "get_object+sha256")
+_TIMEOUT_S = 120.0
+
+
+def measure_cluster_calls(scratch: Path, plan: Plan) -> Iterator[Result]:
+    """The results of `get`, `list` and a batch. Raises RuntimeError when Node's answer is not attachd's."""
+    with _running(scratch / "cluster-calls") as (ours, _, url):
+        filled, port = fill(ours), free_port()
+        command = [machine.node(), str(machine.PEERS / "trpc_pg.mjs"), str(port), url]
+        with Server(command, port=port, log=scratch / "trpc_pg.log") as node:
+            servers = {"attachd": ours.server, "Node + pg": node}
+            for case in CASES:
+                check(filled.paths[case], servers, ours)
+                script = write_paths(scratch / f"cluster-{case}.paths", filled.paths[case])
+                targets = [
+                    Target(name=name, server=server, script=script, cookie=ours.cookie) for name, server in servers.items()
+                ]
+                yield from measure(f"{CALLS} {case}", targets, CONNECTIONS, plan)
+
+
+def measure_cluster_files(scratch: Path, plan: Plan) -> Iterator[Result]:
+    """The results of downloads and uploads."""
+    with _running(scratch / "cluster-files") as (ours, store, _):
+        yield from _files(ours, store, scratch, msgspec.structs.replace(plan, warm_up_seconds=1))
+
+
+def measure_cluster_memory(scratch: Path) -> Memory | None:
+    """Memory of the server when all bytes pass through it to and from the store."""
+    folder = scratch / "cluster-memory"
+    with postgresql() as database, object_store(folder / "store") as store:
+        return measure_memory(folder, Setting(database_url=database.create_database("bench"), upload=store.settings))
+
+
+@contextlib.contextmanager
+def _running(folder: Path) -> Iterator[tuple[Attachd, ObjectStore, str]]:
+    with postgresql() as database, object_store(folder / "store") as store:
+        url = database.create_database("bench")
+        with attachd.running(folder, Setting(database_url=url, upload=store.settings)) as ours:
+            yield ours, store, url
+
+
+def _files(ours: Attachd, store: ObjectStore, scratch: Path, plan: Plan) -> Iterator[Result]:
+    payload = pdf("file.pdf", SIZES[_SIZE])
+    path = f"/api/attachments/{ours.upload(payload)}/download"
+    kept = ours.client.get(path).body
+    if hashlib.sha256(kept).hexdigest() != payload.sha256:
+        raise RuntimeError("what comes back from the store is not what was uploaded")
+    download = Target(name="attachd", server=ours.server, script=write_paths(scratch / "s3.paths", [path]), cookie=ours.cookie)
+    upload = Target(
+        name="attachd",
+        server=ours.server,
+        path="/api/upload",
+        script=payload.write_form(scratch / "s3.form"),
+        cookie=ours.cookie,
+        after_run=store.discard,
+    )
+    for case, target, calls in (
+        (f"{FILES} download {_SIZE}", download, _DOWNLOADS),
+        (f"{FILES} upload {_SIZE}", upload, _UPLOADS),
+    ):
+        alone = [Target(name=call, server=ours.server, script=(store.url, call), after_run=target.after_run) for call in calls]
+        yield from measure(case, [target, *alone], FILES_AT_ONCE[_SIZE], plan, _load)
+
+
+def _load(target: Target, connections: int, seconds: int) -> Sample:
+    """The load of wrk on attachd; boto3 alone is its own."""
+    if target.name == "attachd":
+        return request(target, connections, seconds)
+    pair = machine.cores()
+    url, call = target.script
+    numbers = (str(number) for number in (connections, seconds, SIZES[_SIZE]))
+    command = [sys.executable, "-m", "benchmarks.peers.boto3_alone", url, call, *numbers]
+    with machine.on_core(pair[0] if pair else None):
+        done = subprocess.run(command, cwd=machine.ROOT, stdout=subprocess.PIPE, check=True, timeout=_TIMEOUT_S)
+    return msgspec.json.decode(done.stdout, type=Sample)

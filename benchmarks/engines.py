@@ -1,0 +1,66 @@
+"""PostgreSQL and an S3-compatible store, started for one run on the load generator's core, as the tests start them."""
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+
+from benchmarks import machine
+from tests.engines.postgresql_server import PostgresqlServer
+from tests.engines.seaweedfs import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, SeaweedFS, client
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+_VACUUM_TIMEOUT_S = 60.0
+_FREED_AFTER_S = 2.0  # SeaweedFS lets go of the chunks of deleted objects in the background
+
+
+@contextlib.contextmanager
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A server with PostgreSQL's own defaults, fsync included."""
+    with _beside_the_load(), PostgresqlServer(shared_buffers="128MB", max_connections="100", max_wal_size="1GB") as server:
+        yield server
+
+
+class ObjectStore:
+    """A running SeaweedFS and one bucket in it."""
+
+    def __init__(self, server: SeaweedFS) -> None:
+        self.url = server.url
+        self._master = server.master_url
+        self.client: S3Client = client(server.url)
+
+    @property
+    def settings(self) -> str:
+        """The lines of `[upload]`; bytes pass through the server."""
+        return (
+            f'backend = "s3"\ns3_proxy = true\ns3_endpoint_url = "{self.url}"\ns3_bucket = "{BUCKET}"\ns3_region = "{REGION}"\n'
+            f's3_access_key = "{ACCESS_KEY}"\ns3_secret_key = {json.dumps(SECRET_KEY)}\n'
+        )
+
+    def discard(self, prefix: str = "") -> None:
+        """Remove all objects below the prefix and have the store give their memory back."""
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix):
+            if found := page.get("Contents", []):
+                self.client.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": each["Key"]} for each in found]})
+        time.sleep(_FREED_AFTER_S)
+        httpx.get(f"{self._master}/vol/vacuum?garbageThreshold=0.001", timeout=_VACUUM_TIMEOUT_S).raise_for_status()
+
+
+@contextlib.contextmanager
+def object_store(folder: Path) -> Iterator[ObjectStore]:
+    """A store with its data in `folder`."""
+    with _beside_the_load(), SeaweedFS(folder) as server:
+        yield ObjectStore(server)
+
+
+@contextlib.contextmanager
+def _beside_the_load() -> Iterator[None]:
+    pair = machine.cores()
+    with machine.on_core(pair[1] if pair else None):
+        yield
