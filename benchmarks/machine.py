@@ -67,18 +67,17 @@ def bun() -> str:
 
 
 def install_peers() -> None:
-    """`npm ci` in benchmarks/peers when the packages are not there or are older than the lock. Raises MissingToolError."""
+    """`npm ci` in benchmarks/peers unless the packages are those of the lock. Raises MissingToolError."""
     node()
-    stamp = PEERS / "node_modules" / ".package-lock.json"
-    lock = PEERS / "package-lock.json"
-    if stamp.exists() and stamp.stat().st_mtime >= lock.stat().st_mtime:
+    stamp, lock = PEERS / "node_modules" / ".installed-lock.json", PEERS / "package-lock.json"
+    if stamp.exists() and stamp.read_bytes() == lock.read_bytes():
         return
     npm = shutil.which("npm")
     if npm is None:
         raise MissingToolError("npm is missing; install it beside Node (Debian: `apt-get install npm`)")
     print("installing the peers: npm ci in benchmarks/peers", flush=True)
     subprocess.run([npm, "ci", "--loglevel=error"], cwd=PEERS, check=True)
-    stamp.touch()
+    shutil.copyfile(lock, stamp)
 
 
 def memory_file_system() -> Path | None:
@@ -89,11 +88,9 @@ def memory_file_system() -> Path | None:
 
 def describe() -> dict[str, str]:
     """Processor, memory, system and versions, for the head of a report."""
-    versions = {
-        "Python": platform.python_version(),
-        "Node": _version([node(), "--version"]),
-        "Bun": _version([bun(), "--version"]),
-    }
+    versions = {"Python": platform.python_version(), "Node": _version([node(), "--version"])}
+    if Path(bun()).exists():
+        versions["Bun"] = _version([bun(), "--version"])
     if found := nginx():
         versions["nginx"] = _version([found, "-v"])
     return {

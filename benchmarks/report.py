@@ -48,8 +48,8 @@ def costs_table(costs: Sequence[Cost]) -> str:
 
 
 def _costs_row(costs: Sequence[Cost]) -> Sequence[str]:
-    few = statistics.median(cost.few.median_us for cost in costs)
-    many = statistics.median(cost.many.median_us for cost in costs)
+    few = statistics.median(cost.few_us for cost in costs)
+    many = statistics.median(cost.many_us for cost in costs)
     ratio = statistics.median(cost.ratio for cost in costs)
     alone = statistics.median(cost.ratio_alone for cost in costs)
     worst = max(costs, key=lambda cost: cost.ratio)

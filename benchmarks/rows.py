@@ -9,6 +9,7 @@ plan is checked. At last both servers are put under load.
 import contextlib
 import functools
 import random
+import statistics
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from benchmarks.calls import CONNECTIONS
 from benchmarks.engines import postgresql
 from benchmarks.load import Plan, Result, Target, measure, write_paths
 from benchmarks.plans import Plans, explain_on_postgresql, explain_on_sqlite
-from benchmarks.turns import Line, Times, in_turns
+from benchmarks.turns import Line, in_turns
 from schemas import Principal
 from storage.catalog import AttachmentTable, Database, PageTable, open_database
 from storage.pages import read_page
@@ -33,30 +34,43 @@ SIZES = (10_000, 1_000_000)
 FEW = "with 10,000"  # attachd on few rows, as a peer of attachd on many
 DATABASES = ("SQLite", "PostgreSQL")
 LOADS = ("get", "list", "page")
-_TURNS = 100
+_TURNS = 40
 _UNDER_LOAD = 1000  # requests that are repeated
 _PRINCIPAL = Principal(kind="session", user_id=bulk.ORGANIZATION, organization_id=bulk.ORGANIZATION, role="member")
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """A case on one database, with few rows and with many: the whole request, and the look-up in the catalog alone."""
+    """A case on one database, with few rows and with many: whole requests, and the look-up in the catalog alone.
+
+    Each has the median of every pass, in microseconds.
+    """
 
     database: str
     case: Case
-    few: Times
-    many: Times
-    few_alone: Times
-    many_alone: Times
+    few: list[float]
+    many: list[float]
+    few_alone: list[float]
+    many_alone: list[float]
+
+    @property
+    def few_us(self) -> float:
+        """A whole request on few rows."""
+        return statistics.median(self.few)
+
+    @property
+    def many_us(self) -> float:
+        """A whole request on many rows."""
+        return statistics.median(self.many)
 
     @property
     def ratio(self) -> float:
-        """The median with many rows over that with few."""
-        return self.many.median_us / self.few.median_us
+        """Many rows over few."""
+        return self.many_us / self.few_us
 
     @property
     def ratio_alone(self) -> float:
         """The same of the look-up alone."""
-        return self.many_alone.median_us / self.few_alone.median_us
+        return statistics.median(self.many_alone) / statistics.median(self.few_alone)
 
 
 class RowsOutcome(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,7 +96,7 @@ def measure_rows(database: str, scratch: Path, plan: Plan) -> RowsOutcome:
             stack.enter_context(contextlib.closing(Asker(Line(ours.port, ours.cookie), count)))
             for ours, count in zip(servers, SIZES, strict=True)
         ]
-        costs = uvloop.run(_costs(database, urls, askers))
+        costs = uvloop.run(_costs(database, urls, askers, plan.rounds))
         return RowsOutcome(costs=costs, loads=list(_loads(database, servers, askers, scratch, plan)))
 
 
@@ -96,24 +110,34 @@ def _filled(url: str, count: int, folder: Path) -> Iterator[Attachd]:
         yield ours
 
 
-async def _costs(database: str, urls: Sequence[str], askers: Sequence[Asker]) -> list[Cost]:
+async def _costs(database: str, urls: Sequence[str], askers: Sequence[Asker], passes: int) -> list[Cost]:
     await _check_plans(urls[1], askers[1])
     opened = [await open_database(url, 5.0) for url in urls]
+    taken: list[list[list[float]]] = [[] for _ in CASES]
+    inputs = [[asker.inputs(case, (passes + 1) * _TURNS) for asker in askers] for case in CASES]
     try:
-        return [await _cost(database, case, askers, opened) for case in CASES]
+        for number in range(passes):
+            print(f"rows: {database}: pass {number + 1} of {passes} over {len(CASES)} cases", flush=True)
+            for case, of_case, times in zip(CASES, inputs, taken, strict=True):
+                of_pass = [each[number * _TURNS :] for each in of_case]  # other rows in each pass: not yet in caches
+                times.append(await _pass(case, of_pass, askers, opened))
     finally:
         for each in opened:
             await each.aclose()
+    return [_cost(database, case, times) for case, times in zip(CASES, taken, strict=True)]
 
 
-async def _cost(database: str, case: Case, askers: Sequence[Asker], opened: Sequence[Database]) -> Cost:
-    inputs = [asker.inputs(case, _TURNS) for asker in askers]
-    few, many = await in_turns([_request(case, *each) for each in zip(askers, inputs, strict=True)], _TURNS)
+async def _pass(
+    case: Case, inputs: Sequence[Sequence[dict[str, Any]]], askers: Sequence[Asker], opened: Sequence[Database]
+) -> list[float]:
+    whole = [_request(case, *each) for each in zip(askers, inputs, strict=True)]
     alone = [_look_up(case, *each) for each in zip(opened, inputs, strict=True)]
-    few_alone, many_alone = await in_turns(alone, _TURNS)
-    cost = Cost(database=database, case=case, few=few, many=many, few_alone=few_alone, many_alone=many_alone)
-    print(f"rows: {database}: {case.kind} {case.variant}: {cost.ratio:.2f}x, alone {cost.ratio_alone:.2f}x", flush=True)
-    return cost
+    return [*await in_turns(whole, _TURNS), *await in_turns(alone, _TURNS)]
+
+
+def _cost(database: str, case: Case, times: Sequence[Sequence[float]]) -> Cost:
+    few, many, few_alone, many_alone = (list(of) for of in zip(*times, strict=True))
+    return Cost(database=database, case=case, few=few, many=many, few_alone=few_alone, many_alone=many_alone)
 
 
 def _request(case: Case, asker: Asker, inputs: Sequence[dict[str, Any]]) -> Callable[[int], Awaitable[object]]:

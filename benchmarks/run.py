@@ -34,6 +34,7 @@ _QUICK = Plan(rounds=2, seconds=2, warm_up_seconds=3)
 _CLUSTER = ("cluster-calls", "cluster-files", "cluster-memory")
 _ROWS = {"rows-sqlite": "SQLite", "rows-postgresql": "PostgreSQL"}
 _SUITES = (*CASES, *STREAMS, "upload", "disk", "download", "memory", *_CLUSTER, *_ROWS)
+_WITHOUT_PEERS = {"memory", "cluster-memory", *_ROWS}
 _GROUPS = {"cluster": _CLUSTER, "rows": tuple(_ROWS)}
 # The tables of docs/performance.md that compare servers, and how the names of their cases begin.
 _TABLES = {
@@ -98,7 +99,8 @@ def _options() -> argparse.Namespace:
 
 def _measure(suites: Sequence[str], plan: Plan, folder: Path | None) -> Outcome:
     machine.wrk()
-    machine.install_peers()
+    if not {*suites} <= _WITHOUT_PEERS:
+        machine.install_peers()
     facts = machine.describe() | _how(plan)
     pair = machine.cores()
     if pair is None:
