@@ -1,31 +1,41 @@
 # Each target installs what it needs by itself, and again only when the pins change: that is what the stamps in .venv are for.
 .DEFAULT_GOAL := help
-.PHONY: help install run test check bench conformance format lint types typescript clean lock
+RUNS := test-sqlite-local
+.PHONY: help install run test check bench conformance format lint types typescript clean lock $(RUNS)
 PYTHON ?= python3
+# The tests run on each combination of engines (tests/matrix.py), in so many processes.
+TEST_WORKERS ?= auto
 BIN := .venv/bin
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z][a-z0-9-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 install: .venv/ready  ## create .venv with the attachd command
 
 run: .venv/ready  ## start a demo server on 127.0.0.1:8080, data in ./data, and print curl lines to paste
 	@exec $(BIN)/attachd serve --dev
 
-test: .venv/dev  ## run all tests
-	$(BIN)/python -m pytest
+test: $(RUNS)  ## run all tests on {SQLite, PostgreSQL} x {local disk, S3}, each real
+
+test-sqlite-local:  ## run all tests on the embedded default
+test-postgresql-local:  ## run those that use a store on PostgreSQL and the local disk
+test-sqlite-s3:  ## run those that use a store on SQLite and S3
+test-postgresql-s3:  ## run those that use a store on PostgreSQL and S3
+
+$(RUNS): test-%: .venv/dev
+	ATTACHD_TEST_DATABASE=$(firstword $(subst -, ,$*)) ATTACHD_TEST_STORAGE=$(lastword $(subst -, ,$*)) $(BIN)/python -m pytest -n $(TEST_WORKERS)
 
 check: .venv/dev  ## format check, lint, types, layers and tests
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
+	$(MAKE) --no-print-directory test
 
 bench: .venv/dev  ## measure side by side with the peers, a quarter of an hour; needs two idle cores, wrk and Node
 	$(BIN)/python benchmarks/run.py
 
 conformance: .venv/dev  ## run the real clients of tests/conformance only
-	$(BIN)/python -m pytest tests/conformance
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) tests/conformance
 
 format: .venv/dev  ## format and sort imports
 	$(BIN)/ruff format .

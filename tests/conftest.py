@@ -1,11 +1,16 @@
 """What tests of every room may ask for."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.engines.postgresql import postgresql  # noqa: F401 (a fixture)
+from tests.engines.backing import Backing, backing_of
+from tests.engines.postgresql import postgresql
+from tests.matrix import anyio_backend, pytest_collection_modifyitems, pytest_configure
 from tests.running import Attachd
+
+__all__ = ["anyio_backend", "attachd", "backing", "postgresql", "pytest_collection_modifyitems", "pytest_configure"]
 
 
 @pytest.fixture(scope="session")
@@ -18,7 +23,7 @@ def attachd(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
         print(f"\nlog of the shared attachd:\n{server.log.read_text()}")  # noqa: T201 (for the person who reads the failure)
 
 
-@pytest.fixture(scope="session")
-def anyio_backend() -> str:
-    """The event loop that async tests run on: asyncio, which is what the server runs on."""
-    return "asyncio"
+@pytest.fixture
+def backing(tmp_path: Path) -> Backing:
+    """A database and a place for bytes of the test's own."""
+    return backing_of(tmp_path)

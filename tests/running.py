@@ -1,5 +1,6 @@
 """A real server as a subprocess, for tests that speak to it over its port."""
 
+import asyncio
 import json
 import os
 import select
@@ -8,14 +9,21 @@ import sys
 import time
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self
 
 import httpx
 
+from schemas import Role
+from server.settings import load_settings
+from server.stores import open_settled
+from tests.engines.backing import Backing, backing_of
+
 ROOT = Path(__file__).parents[1]
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 40.0
+SESSION_S = 86_400.0
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -43,15 +51,19 @@ class Attachd:
     `tokens` are of sessions, made when the server starts: `member` and `colleague` (members) and `admin` of one
     organization, `stranger` (admin) of another. `key` is an API key of the first, with the role of a member. `under` is a
     command that starts the server as its last arguments.
+
+    It runs on the folder's `backing`.
     """
 
     under: Sequence[str] = ()
+    _is_backed = True
 
     def __init__(self, folder: Path, *arguments: str, credentials: bool = True, **settings: str) -> None:
         self.folder = folder
         self.log = folder / "log"
         self.arguments = arguments
-        self.settings = {"ATTACHD_SERVER_PORT": "0", **settings}
+        self._backing = backing_of(folder) if self._is_backed else None
+        self.settings = {"ATTACHD_SERVER_PORT": "0", **(self._backing.settings if self._backing else {}), **settings}
         self.credentials = credentials
         self.base_url = ""
         self.organization_id, self.other_organization_id = str(uuid.uuid4()), str(uuid.uuid4())
@@ -93,16 +105,26 @@ class Attachd:
                     return False
         return False
 
+    @property
+    def backing(self) -> Backing:
+        """Its database and its place for bytes."""
+        assert self._backing is not None
+        return self._backing
+
     def _create_credentials(self) -> None:
-        for name, user in self.users.items():
-            organization = self.other_organization_id if name == "stranger" else self.organization_id
-            role = "admin" if name in {"admin", "stranger"} else "member"
-            self.tokens[name] = self.run(
-                "session", "create", "--user", user, "--organization", organization, "--role", role
-            ).strip()
-        self.key = self.run(
-            "key", "create", "--organization", self.organization_id, "--role", "member", "--name", "test"
-        ).strip()
+        """Beside the server, as the commands do it; a process for each would take half a second each."""
+        with ThreadPoolExecutor(1) as pool:  # a test may have an event loop that runs
+            pool.submit(asyncio.run, self._create_each()).result(START_TIMEOUT_S)
+
+    async def _create_each(self) -> None:
+        async with await open_settled(load_settings(None, self.settings)) as store:
+            for name, user in self.users.items():
+                organization = self.other_organization_id if name == "stranger" else self.organization_id
+                role: Role = "admin" if name in {"admin", "stranger"} else "member"
+                self.tokens[name] = await store.credentials.create_session(
+                    user_id=user, organization_id=organization, role=role, ttl_s=SESSION_S
+                )
+            _, self.key = await store.credentials.create_key(organization_id=self.organization_id, role="member", name="test")
 
     def run(self, *arguments: str, stdin: str = "") -> str:
         """What the command prints, with the settings of the server; it must succeed."""
@@ -142,3 +164,9 @@ class Attachd:
         with self.process:  # closes its output and waits
             if self.process.poll() is None:
                 self.stop()
+
+
+class BareAttachd(Attachd):
+    """As `Attachd`, in an empty folder where it makes what it needs, as on the embedded default."""
+
+    _is_backed = False

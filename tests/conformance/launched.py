@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.engines.backing import backing_of
 from tests.running import environment
 
 LAUNCHER = Path(__file__).parent / "launcher.py"
@@ -30,7 +31,7 @@ class Launched:
             self.process = subprocess.Popen(
                 [sys.executable, str(LAUNCHER)],
                 cwd=folder,
-                env=environment(ATTACHD_SERVER_PORT="0", **settings),
+                env=environment(ATTACHD_SERVER_PORT="0", **backing_of(folder).settings, **settings),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
@@ -248,8 +247,7 @@ def test_a_session_ends(tmp_path_factory: pytest.TempPathFactory) -> None:
             assert page.post(UPLOAD, files=FILES).status_code == 401
             assert page.get(f"/uploads/{id}").status_code == 401
         mint(agent)
-        with contextlib.closing(sqlite3.connect(site.folder / "data/attachd.db")) as database:
-            assert database.execute("SELECT count(*) FROM widget_sessions").fetchone() == (1,), "the ended one is removed"
+        assert site.backing.query("SELECT count(*) FROM widget_sessions") == [(1,)], "the ended one is removed"
 
 
 def test_a_page_of_an_allowed_origin(tmp_path_factory: pytest.TempPathFactory) -> None:

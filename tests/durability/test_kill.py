@@ -11,7 +11,6 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import sys
 import time
 import uuid
@@ -21,13 +20,13 @@ from pathlib import Path
 
 import pytest
 
+from storage.blobs import QUARANTINE
 from tests.running import Attachd
 
 CONNECTIONS = 6
 LOAD_S = (0.2, 0.9)  # seconds of load before a kill
 MAX_BYTES = 3 * 1024 * 1024
 PIECE_BYTES = 64 * 1024
-DATABASE, BLOBS = "data/attachd.db", "data/blobs"  # the defaults of the settings
 BOUNDARY = "attachd-durability"
 SERVER_IS_GONE = (OSError, http.client.HTTPException)
 
@@ -140,14 +139,13 @@ def check(server: Attachd, told: Round) -> None:
             assert client.digest(attachment) is None
 
 
-def check_folder(server: Attachd) -> None:
-    """The folder and the table agree both ways; deleted attachments keep row and bytes until the retention is over."""
-    with contextlib.closing(sqlite3.connect(server.folder / DATABASE)) as database:
-        rows = dict(database.execute("SELECT storage_path, lower(hex(sha256)) FROM attachments").fetchall())
-        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-    blobs = server.folder / BLOBS
-    files = [path for path in blobs.rglob("*") if not path.is_dir()]
-    assert {str(path.relative_to(blobs)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files} == rows
+def check_bytes(server: Attachd) -> None:
+    """Bytes and table agree both ways, once a sweep has put aside what nobody claims; deleted attachments keep both."""
+    backing = server.backing
+    rows = {key: bytes(digest).hex() for key, digest in backing.query("SELECT storage_path, sha256 FROM attachments")}
+    claimed = {key for key in backing.bytes.kept() if not key.startswith(QUARANTINE)}
+    assert {key: hashlib.sha256(backing.bytes.read(key)).hexdigest() for key in claimed} == rows
+    backing.database.check()
 
 
 def kill(server: Attachd) -> None:
@@ -191,7 +189,7 @@ def test_kill(tmp_path: Path, workers: int, kills: int) -> None:
                 server.start()
                 check(server, told)
         server.run("sweep")
-        check_folder(server)
+        check_bytes(server)
         server.start()
         for told in rounds:
             check(server, told)

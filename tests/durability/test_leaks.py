@@ -12,7 +12,6 @@ import pytest
 
 from tests.running import Attachd
 
-BLOBS = "data/blobs"  # the default of the settings
 TIMES = 40
 CONTENT = b"text " * 600_000  # 3 MB: more than the server, the kernel and this test hold of a stopped download
 HEAD = b'--b\r\ncontent-disposition: form-data; name="file"; filename="a.txt"\r\n\r\n'
@@ -23,7 +22,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="/proc tells wha
 
 
 class Held(NamedTuple):
-    """What the server holds: open descriptors, threads, and files in the folder of bytes."""
+    """What the server holds: open descriptors, threads, and keys of bytes."""
 
     descriptors: int
     threads: int
@@ -32,7 +31,7 @@ class Held(NamedTuple):
 
 def held(server: Attachd) -> Held:
     process = Path(f"/proc/{server.process.pid}")
-    files = [path for path in (server.folder / BLOBS).rglob("*") if not path.is_dir()]
+    files = server.backing.bytes.kept()
     return Held(len(list((process / "fd").iterdir())), len(list((process / "task").iterdir())), len(files))
 
 

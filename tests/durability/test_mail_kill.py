@@ -4,7 +4,6 @@ import collections
 import contextlib
 import os
 import random
-import sqlite3
 import sys
 import time
 import uuid
@@ -44,9 +43,8 @@ def post(client: httpx.Client) -> str:
 
 def entries(attachd: Attachd) -> dict[str, tuple[str, int]]:
     """State and lost answers by Message-ID."""
-    with contextlib.closing(sqlite3.connect(attachd.folder / "data" / "attachd.db")) as database:
-        sql = "SELECT message_id, state, unanswered FROM outbox JOIN messages USING (id)"
-        return {f"<{message_id}>": (state, unanswered) for message_id, state, unanswered in database.execute(sql)}
+    rows = attachd.backing.query("SELECT message_id, state, unanswered FROM outbox JOIN messages USING (id)")
+    return {f"<{message_id}>": (state, unanswered) for message_id, state, unanswered in rows}
 
 
 def killed_after_handing_over(attachd: Attachd, server: MailServer) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +23,8 @@ from schemas import (
     UrlInput,
     Usage,
 )
-from storage import API_A, Attachments, Store, migrate, open_store
+from storage import API_A, Attachments, Store
+from tests.engines.backing import Backing
 
 CONVERSATION = "0190a000-0000-7000-8000-000000000001"
 MISSING = "0190a000-0000-7000-8000-0000000000ff"
@@ -33,10 +33,8 @@ ADMIN = Principal(kind="session", user_id="user-2", organization_id="org-1", rol
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite:///{tmp_path}/a.db"
-    migrate(url)
-    async with await open_store(database_url=url, directory=tmp_path / "blobs") as opened:
+async def store(backing: Backing) -> AsyncIterator[Store]:
+    async with await backing.open_store() as opened:
         yield opened
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import pytest
 import uvicorn
 
+from tests.engines.backing import backing_of
 from tests.rest.live import Client, Server, eventually
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server of this room's tests, one for all of them."""
-    server = Server(tmp_path_factory.mktemp("rest"))
+    server = Server(backing_of(tmp_path_factory.mktemp("rest")))
     config = uvicorn.Config(
         server, loop="uvloop", http="httptools", ws="none", lifespan="on", log_config=None, timeout_graceful_shutdown=5
     )

@@ -1,11 +1,10 @@
-"""A real server for the handlers: uvicorn on a free port, the real storage in a temporary folder, raw sockets as client."""
+"""A real server for the handlers: uvicorn on a free port, the real storage, raw sockets as client."""
 
 import asyncio
 import http.client
 import socket
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
@@ -14,7 +13,8 @@ from starlette.types import Receive, Scope, Send
 
 from rest import attachment_routes, health_routes, not_found
 from schemas import Code, Principal, ServiceError
-from storage import Options, SigningKey, Store, migrate, open_store
+from storage import Options, SigningKey, Store
+from tests.engines.backing import Backing
 
 T = TypeVar("T")
 
@@ -41,14 +41,12 @@ class Answer(msgspec.Struct, frozen=True):
 class Server:
     """A running server and what a test needs to talk to it."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory / "blobs"
+    def __init__(self, backing: Backing) -> None:
+        self.backing = backing
         self.port = 0
-        self._database_url = f"sqlite:///{directory / 'attachd.db'}"
         self._app: Router | None = None
         self._store: Store | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        migrate(self._database_url)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application under test, with a lifespan that opens and closes the store."""
@@ -61,11 +59,8 @@ class Server:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         self._loop = asyncio.get_running_loop()
-        self._store = await open_store(
-            database_url=self._database_url,
-            directory=self.directory,
-            options=Options(base_url="https://files.example", signing_keys=SIGNING_KEYS),
-        )
+        options = Options(base_url="https://files.example", signing_keys=SIGNING_KEYS)
+        self._store = await self.backing.open_store(options=options)
         base_url = "https://files.example/"
         routes = attachment_routes(
             self._store.attachments, self._authenticate, base_url=base_url, idle_timeout_s=IDLE_TIMEOUT_S
@@ -102,12 +97,12 @@ class Server:
         return self.run(lambda: self.store.credentials.create_key(organization_id=organization, role="member", name="test"))[1]
 
     def assert_only(self, files: set[str]) -> None:
-        """The folder comes to hold these files and no other; what was begun is removed in the background."""
+        """These bytes come to be kept and no other; what was begun is removed in the background."""
         assert eventually(lambda: self.files() == files), self.files() ^ files
 
     def files(self) -> set[str]:
-        """The files in the folder of blobs, finished or not."""
-        return {str(path.relative_to(self.directory)) for path in self.directory.rglob("*") if path.is_file()}
+        """The keys of the bytes that are kept, finished or not."""
+        return self.backing.bytes.kept()
 
 
 class Client:

@@ -385,11 +385,10 @@ def test_a_client_that_falls_silent_is_refused(tmp_path: Any) -> None:
         assert_refused(answer, 408, "request_timeout", "0.2 seconds")
 
 
-def test_a_full_or_lost_disk_is_a_503(tmp_path: Any) -> None:
+def test_lost_bytes_are_a_503(tmp_path: Any) -> None:
     with Attachd(tmp_path) as server, client(server, f"Bearer {server.key}") as api:
         id = stored(api)["id"]
-        blobs = next((tmp_path / "data" / "blobs").rglob(id))
-        blobs.rename(tmp_path / "gone")
+        server.backing.lose_bytes(id)
         answer = api.get(f"/files/{id}/preview")
         assert_refused(answer, 503, "service_unavailable")
         assert int(answer.headers["retry-after"]) > 0

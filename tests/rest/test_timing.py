@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import os
 import socket
 import struct
 import time
@@ -15,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from rest import Exchange, answer, error_reply, health_routes
 from schemas import Code, ServiceError
+from tests.engines.backing import BLOBS
 from tests.rest.live import IDLE_TIMEOUT_S, Client, Server, error, eventually
 
 LARGE = b"%PDF-1.7\n" + bytes(20_000_000)
@@ -25,7 +25,7 @@ def open_blobs(server: Server) -> int:
     count = 0
     for descriptor in Path("/proc/self/fd").iterdir():
         try:
-            count += descriptor.readlink().is_relative_to(server.directory)
+            count += descriptor.readlink().is_relative_to(server.backing.folder / BLOBS)
         except OSError:  # the descriptor of the listing itself
             continue
     return count
@@ -80,10 +80,9 @@ def test_nothing_stays_open_after_answers(client: Client, large: str) -> None:
 
 
 def test_a_file_that_is_gone_from_the_disk_is_503(client: Client, server: Server) -> None:
-    before = server.files()
-    url = client.store("a.txt", b"text")["url"]
-    (blob,) = server.files() - before
-    (server.directory / blob).unlink()
+    stored = client.store("a.txt", b"text")
+    server.backing.lose_bytes(stored["id"])
+    url = stored["url"]
     answer = client.get(url)
     assert (answer.status, answer.json()) == (503, error("SERVICE_UNAVAILABLE", "the storage is not available now, try again"))
     assert answer.headers["retry-after"] == "5"
@@ -91,10 +90,9 @@ def test_a_file_that_is_gone_from_the_disk_is_503(client: Client, server: Server
 
 def test_a_file_that_breaks_off_is_no_whole_answer(client: Client, server: Server, caplog: pytest.LogCaptureFixture) -> None:
     """After the answer has started nothing pretends to be an error: the connection ends short of Content-Length."""
-    before = server.files()
-    url = client.store("a.pdf", LARGE)["url"]
-    (blob,) = server.files() - before
-    os.truncate(server.directory / blob, 3_000_000)
+    stored = client.store("a.pdf", LARGE)
+    server.backing.bytes.write(server.backing.key_of(stored["id"]), LARGE[:3_000_000])
+    url = stored["url"]
     with client.connect() as connection:
         connection.sendall(client.head("GET", url))
         data = b"".join(iter(lambda: connection.recv(1 << 20), b""))

@@ -2,11 +2,8 @@
 
 import asyncio
 import contextlib
-import functools
 import json
 import socket
-import sqlite3
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,33 +16,22 @@ from procedures import Router
 from server.app import App, create_app
 from server.protocol import LimitedProtocol
 from server.settings import load_settings
-from storage import Store, fresh_id, migrate
+from storage import Store, fresh_id
+from tests.engines.backing import backing_of
 
 TIMEOUT_S = 10.0
-
-
-@functools.cache
-def _database() -> str:
-    """The statements that make a database without rows, which takes Alembic a second."""
-    with tempfile.TemporaryDirectory() as folder:
-        migrate(f"sqlite:///{folder}/attachd.db")
-        with contextlib.closing(sqlite3.connect(f"{folder}/attachd.db")) as database:
-            return "\n".join(database.iterdump())
 
 
 @asynccontextmanager
 async def serving(folder: Path, router: Router, *, development: bool = False, **settings: str) -> AsyncIterator["Live"]:
     """A server with `router` beside the procedures of attachd; settings by their variables without ATTACHD_."""
     variables = {
-        "ATTACHD_DATABASE_URL": f"sqlite:///{folder / 'attachd.db'}",
-        "ATTACHD_UPLOAD_DIRECTORY": str(folder / "blobs"),
+        **backing_of(folder).settings,
         "ATTACHD_SERVER_REQUEST_LOG": "false",
         **{f"ATTACHD_{name.upper()}": value for name, value in settings.items()},
     }
     loaded = load_settings(None, variables)
     loaded = msgspec.structs.replace(loaded, server=msgspec.structs.replace(loaded.server, development=development))
-    with contextlib.closing(sqlite3.connect(folder / "attachd.db")) as database:
-        database.executescript(_database())
     app = create_app(loaded, [router])
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(

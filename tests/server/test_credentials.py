@@ -3,13 +3,13 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from schemas import Code, ServiceError
 from server.credentials import Authenticator, cookie_value
-from storage import Store, migrate, open_store
+from storage import Store
+from tests.engines.backing import Backing
 
 BASE = "https://files.example.com"
 FRIEND = "https://app.example.com"
@@ -17,10 +17,8 @@ HOST = {b"host": b"files.example.com"}
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    url = f"sqlite:///{tmp_path}/a.db"
-    migrate(url)
-    async with await open_store(database_url=url, directory=tmp_path / "blobs") as opened:
+async def store(backing: Backing) -> AsyncIterator[Store]:
+    async with await backing.open_store() as opened:
         yield opened
 
 
@@ -126,10 +124,9 @@ async def test_a_wrong_key_is_not_saved_by_a_cookie(store: Store, session: bytes
     assert await authenticator(store).principal("GET", headers) is None
 
 
-async def test_a_revoked_session_is_remembered_no_longer_than_allowed(tmp_path: Path, store: Store, session: bytes) -> None:
-    url = f"sqlite:///{tmp_path}/a.db"
+async def test_a_revoked_session_is_remembered_no_longer_than_allowed(backing: Backing, store: Store, session: bytes) -> None:
     for cache_s in (0.0, 0.3):
-        async with await open_store(database_url=url, directory=tmp_path / "blobs", credential_cache_s=cache_s) as other:
+        async with await backing.open_store(credential_cache_s=cache_s) as other:
             token = await other.credentials.create_session(user_id="u", organization_id="o", role="member", ttl_s=60)
             headers = {b"cookie": f"session={token}".encode()}
             asking = authenticator(other)

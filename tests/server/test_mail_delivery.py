@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,8 +13,9 @@ from server.mail import Delivery
 from server.mail.attempts import Attempts
 from server.mail.leases import Lease
 from server.mail_settings import MailSettings
-from storage import API_A, Details, Draft, LeaseLost, MailOptions, Options, OutboxEntry, Store, fresh_id, migrate, open_store
+from storage import API_A, Details, Draft, LeaseLost, MailOptions, Options, OutboxEntry, Store, fresh_id
 from storage.mail import parse_mailbox
+from tests.engines.backing import Backing
 from tests.server.mail_server import CERTIFICATE, MailServer
 
 CALLER = Principal(kind="session", user_id=fresh_id(), organization_id=fresh_id(), role="member")
@@ -24,25 +24,16 @@ PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 400
 ADA, BOB = "ada@example.com", "bob@example.com"
 
 
-@pytest.fixture(scope="module")
-def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty database with the newest schema."""
-    path = tmp_path_factory.mktemp("migrated") / "empty.db"
-    migrate(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-async def store(tmp_path: Path, migrated: Path) -> AsyncIterator[Store]:
+async def store(backing: Backing) -> AsyncIterator[Store]:
     """An open store."""
-    (tmp_path / "attachd.db").write_bytes(migrated.read_bytes())
-    async with await opened(tmp_path) as store:
+    async with await opened(backing) as store:
         yield store
 
 
-async def opened(folder: Path) -> Store:
+async def opened(backing: Backing) -> Store:
     options = Options(mail=MailOptions(domain="example.com"), base_url="https://files.example.com")
-    return await open_store(database_url=f"sqlite:///{folder}/attachd.db", directory=folder / "blobs", options=options)
+    return await backing.open_store(options=options)
 
 
 @pytest.fixture
@@ -246,10 +237,9 @@ async def test_a_lease_lasts_as_long_as_the_mail_takes(store: Store, server: Mai
     assert server.began == 1
 
 
-async def test_many_workers_send_each_mail_once(tmp_path: Path, migrated: Path, server: MailServer) -> None:
-    (tmp_path / "attachd.db").write_bytes(migrated.read_bytes())
+async def test_many_workers_send_each_mail_once(backing: Backing, server: MailServer) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        stores = [await stack.enter_async_context(await opened(tmp_path)) for _ in range(3)]
+        stores = [await stack.enter_async_context(await opened(backing)) for _ in range(3)]
         for store in stores:
             await stack.enter_async_context(sending(store, settings(server)))
         ids = [await post(stores[number % 3]) for number in range(30)]
@@ -320,12 +310,11 @@ async def test_a_file_that_was_deleted_meanwhile_does_not_go_out(store: Store, s
     assert f"/uploads/{image}" in html.get_content()
 
 
-async def test_lost_bytes_keep_the_message_in_the_outbox(store: Store, server: MailServer, tmp_path: Path) -> None:
+async def test_lost_bytes_keep_the_message_in_the_outbox(store: Store, server: MailServer, backing: Backing) -> None:
     """The mail breaks off in the midst of its DATA; the server must not take it for a whole one."""
     first, second = await keep(store, "a.png", PNG), await keep(store, "b.png", PNG)
     id = await post(store, "x", (first, second))
-    (path,) = tmp_path.glob(f"blobs/**/{second}")
-    path.unlink()
+    backing.lose_bytes(second)
     async with sending(store, settings(server)):
         entry = await until(store, id, lambda entry: entry.attempts >= 2 and entry.error)
     assert (entry.state, entry.unanswered, server.began) == ("queued", 0, 0)

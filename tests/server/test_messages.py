@@ -1,7 +1,6 @@
 """API B's messages over HTTP: what is kept, what is linked, what is refused; and that the mail arrives."""
 
 import json
-import sqlite3
 import sys
 import uuid
 from collections.abc import Iterator
@@ -72,9 +71,8 @@ def listed(client: httpx.Client, conversation: str) -> set[str]:
 
 
 def rows(attachd: Attachd, table: str) -> int:
-    with sqlite3.connect(attachd.folder / "data" / "attachd.db") as database:
-        count: int = database.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608 (a name of ours)
-    return count
+    ((count,),) = attachd.backing.query(f"SELECT count(*) FROM {table}")  # noqa: S608 (a name of ours)
+    return int(count)
 
 
 def test_a_message_is_answered_linked_and_sent(sender: Attachd, client: httpx.Client, mail_server: MailServer) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.running import Attachd, environment
+from tests.running import Attachd, BareAttachd, environment
 
 CONVERSATION = "0191c2b0-0000-7000-8000-000000000003"
 
@@ -39,7 +39,7 @@ def commands(output: str) -> dict[str, str]:
 
 
 def test_the_demo_answers_its_own_curl_lines(tmp_path: Path) -> None:
-    server = Attachd(tmp_path, "--dev", credentials=False)
+    server = BareAttachd(tmp_path, "--dev", credentials=False)
     with server:
         output = server.output()
         lines = commands(output)
@@ -61,7 +61,7 @@ def test_the_demo_answers_its_own_curl_lines(tmp_path: Path) -> None:
 
 
 def test_the_demo_is_the_same_on_the_next_start(tmp_path: Path) -> None:
-    server = Attachd(tmp_path, "--dev", credentials=False)
+    server = BareAttachd(tmp_path, "--dev", credentials=False)
     outputs = []
     for _ in range(2):
         with server:
@@ -76,7 +76,7 @@ def test_the_demo_is_the_same_on_the_next_start(tmp_path: Path) -> None:
 def test_the_demo_stays_on_loopback_and_in_its_folder(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     settings = {"ATTACHD_SERVER_HOST": "0.0.0.0", "ATTACHD_UPLOAD_DIRECTORY": str(elsewhere)}
-    server = Attachd(tmp_path, "--dev", credentials=False, **settings)
+    server = BareAttachd(tmp_path, "--dev", credentials=False, **settings)
     with server:
         assert server.base_url.startswith("http://127.0.0.1:")
     assert not elsewhere.exists()
@@ -137,7 +137,7 @@ def test_an_upload_that_outlasts_the_grace_is_cut_off(tmp_path: Path) -> None:
         assert 0.5 < time.monotonic() - started < 5
         assert b" 200 " not in read_all(connection)
         connection.close()
-    assert [path for path in (tmp_path / "data" / "blobs").rglob("*") if path.is_file()] == []
+    assert server.backing.bytes.kept() == set()
 
 
 def test_two_workers_share_one_database(tmp_path: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
 
 def test_idle_memory(tmp_path: Path) -> None:
     """The first start, which also migrates: neither Alembic nor SQLAlchemy may stay in the serving process."""
-    with Attachd(tmp_path) as server:
+    with BareAttachd(tmp_path, credentials=False) as server:
         status = Path(f"/proc/{server.process.pid}/status").read_text(encoding="ascii")
         resident = re.search(r"VmHWM:\s+(\d+) kB", status)
         assert resident is not None

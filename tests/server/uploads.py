@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import socket
-import sqlite3
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
@@ -46,7 +45,6 @@ class Site:
         self.attachd = attachd
         url = httpx.URL(attachd.base_url)
         self._address = (url.host, url.port or 0)
-        self._blobs = attachd.folder / "data" / "blobs"
 
     def connect(self) -> socket.socket:
         """A fresh connection."""
@@ -78,22 +76,17 @@ class Site:
 
     def row(self, id: str) -> dict[str, Any]:
         """The row of an attachment, without what differs for every upload."""
-        with sqlite3.connect(self.attachd.folder / "data" / "attachd.db") as database:
-            database.row_factory = sqlite3.Row
-            row = dict(database.execute("SELECT * FROM attachments WHERE id = ?", (id,)).fetchone())
-        database.close()
+        (row,) = self.attachd.backing.database.records("SELECT * FROM attachments WHERE id = ?", id)
         return {name: value for name, value in row.items() if name not in {"id", "storage_path", "created_at"}}
 
     def rows(self) -> int:
         """How many attachments there are."""
-        with sqlite3.connect(self.attachd.folder / "data" / "attachd.db") as database:
-            (count,) = database.execute("SELECT count(*) FROM attachments").fetchone()
-        database.close()
+        ((count,),) = self.attachd.backing.query("SELECT count(*) FROM attachments")
         return int(count)
 
     def files(self) -> set[str]:
-        """The files in the folder of blobs, finished or not."""
-        return {str(path.relative_to(self._blobs)) for path in self._blobs.rglob("*") if path.is_file()}
+        """The keys of the bytes that are kept, finished or not."""
+        return self.attachd.backing.bytes.kept()
 
     def assert_unchanged(self, before: tuple[set[str], int]) -> None:
         """The folder and the table come to be as they were."""

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from schemas import Principal, Role
-from storage import API_A, Attachments, Details, Store, fresh_id, migrate, open_store
+from storage import API_A, Attachments, Details, Store, fresh_id, migrate
+from tests.engines.backing import BLOBS, Backing
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -20,23 +21,21 @@ def migrated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def database_url(tmp_path: Path, migrated: Path) -> str:
+def database_url(backing: Backing) -> str:
     """A database of the test's own."""
-    path = tmp_path / "attachd.db"
-    path.write_bytes(migrated.read_bytes())
-    return f"sqlite:///{path}"
+    return backing.database_url
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> Path:
+def directory(backing: Backing) -> Path:
     """A folder for bytes of the test's own."""
-    return tmp_path / "blobs"
+    return backing.folder / BLOBS
 
 
 @pytest.fixture
-async def store(database_url: str, directory: Path) -> AsyncIterator[Store]:
+async def store(backing: Backing) -> AsyncIterator[Store]:
     """An open store."""
-    async with await open_store(database_url=database_url, directory=directory) as opened:
+    async with await backing.open_store() as opened:
         yield opened
 
 

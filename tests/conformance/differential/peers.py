@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Self
 
 from tests.conformance.launched import assert_nothing_forgotten
 from tests.conformance.node import node_command, npm_install
+from tests.engines.backing import backing_of
 from tests.running import environment
 
 CONFORMANCE = Path(__file__).parents[1]
@@ -40,7 +41,7 @@ class Peers:
     def __init__(self, folder: Path, config: Mapping[str, Any] | None = None, **settings: str) -> None:
         self.folder = folder
         self.config = config or {}
-        self.settings = {"ATTACHD_SERVER_PORT": "0", **settings}
+        self.settings = {"ATTACHD_SERVER_PORT": "0", **backing_of(folder).settings, **settings}
 
     def __enter__(self) -> Self:
         self._log = (self.folder / "log").open("wb")
