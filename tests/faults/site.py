@@ -131,9 +131,13 @@ class Site(Clients):
                 return listed
             cursor = {"cursor": page["nextCursor"]}
 
+    @property
+    def any_id(self) -> str:
+        """The id of an upload."""
+        return next(iter(self.acknowledged))
+
     def check(self) -> None:
-        """Right now, without a restart: what was acknowledged is there, what is listed is whole, the next upload goes well."""
-        self.upload()
+        """Right now: what was acknowledged is there, and what is listed is whole."""
         listed = self.listed()
         assert listed.items() >= self.acknowledged.items(), "an acknowledged upload is lost"
         for id in listed.keys() - self._seen:
@@ -143,7 +147,8 @@ class Site(Clients):
             self._seen.add(id)
 
     def settle(self) -> None:
-        """`check`, and after a sweep without grace nothing is left that no row knows, and no row is without its bytes."""
+        """Without a restart the next upload goes well, `check`, and sweep leaves nothing to be found fault with."""
+        self.upload()
         self.check()
         asyncio.run(self._swept())
 

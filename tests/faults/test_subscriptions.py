@@ -1,0 +1,44 @@
+"""Those who subscribe hear of every change once, whatever happens to the database between."""
+
+import errno
+
+from tests.faults.apis import mutation
+from tests.faults.kernel import Kernel
+from tests.faults.listener import Listener
+from tests.faults.site import Site
+
+
+def created(site: Site, conversation: str) -> list[tuple[str, str]]:
+    """What is told of three uploads that are acknowledged, and attached to the conversation."""
+    ids = [site.upload() for _ in range(3)]
+    for id in ids:
+        assert mutation(site.session, "attachments.attach", ids=[id], conversationId=conversation).status_code == 200
+    return [("attached", id) for id in ids]
+
+
+def test_reads_fail_meanwhile(site: Site, kernel: Kernel) -> None:
+    with Listener(site, site.conversation) as listener:
+        expected = created(site, site.conversation)
+        with kernel.at("read", r"attachd\.db(-wal)?$", errno.EIO) as hits:
+            expected += created(site, site.conversation)
+            site.wait_until(lambda: hits)
+        expected += created(site, site.conversation)
+        site.wait_until(lambda: len(listener.heard) >= len(expected))
+    assert listener.heard == expected
+
+
+def test_who_comes_while_reads_fail_comes_again(site: Site, kernel: Kernel) -> None:
+    """It is told an error after which it tries again, and in the end all that it has not heard."""
+    with Listener(site, site.conversation) as first:
+        created(site, site.conversation)
+        site.wait_until(lambda: len(first.heard) == 3)
+    expected = created(site, site.conversation)
+    second = Listener(site, site.conversation, first.last_event_id)
+    with kernel.at("read", r"attachd\.db(-wal)?$", errno.EIO):
+        expected += created(site, site.conversation)
+        second.__enter__()
+        site.wait_until(lambda: second.errors)
+    site.wait_until(lambda: len(second.heard) >= len(expected))
+    second.__exit__()
+    assert second.heard == expected
+    assert set(second.errors) == {"SERVICE_UNAVAILABLE"}
