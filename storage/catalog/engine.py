@@ -21,17 +21,31 @@ _AMONG_ON_POSTGRESQL = "= ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(? AS 
 
 
 class Statement(NamedTuple):
-    """The text of one statement in each dialect; "" where an engine has nothing to do, which gives no rows."""
+    """The text of one statement in each dialect; "" where an engine has nothing to do, which gives no rows.
+
+    The rest is for PostgreSQL, where others write at the same time and each statement is a round trip. One that is `alone` is all
+    that its transaction does there. One that is `last` gives no rows and can wait for the end of the transaction: it locks a row
+    that many want, and those of higher numbers come later, so that all take such locks in one order.
+    """
 
     sqlite: str
     postgresql: str
+    alone: bool = False
+    last: int = 0
+
+
+class Lookup(NamedTuple):
+    """A statement that finds rows by a unique key: `= ?` on SQLite, `= ANY($1)` on PostgreSQL; and the key's place in its rows."""
+
+    statement: Statement
+    place: int
 
 
 Step = tuple[Statement, Parameters]
 Script = Generator[Step, list[Row], T]
 
 
-def sql(text: str, postgresql: str | None = None) -> Statement:
+def sql(text: str, postgresql: str | None = None, *, alone: bool = False, last: int = 0) -> Statement:
     """The statement of a fixed text, with `?` for its parameters in both dialects.
 
     What PostgreSQL is given follows from SQLite's unless it must be another: `INDEXED BY` is left out, because its planner has
@@ -40,7 +54,13 @@ def sql(text: str, postgresql: str | None = None) -> Statement:
     if postgresql is None:
         postgresql = _INDEXED_BY.sub("", text).replace(_AMONG, _AMONG_ON_POSTGRESQL)
     numbers = itertools.count(1)
-    return Statement(text, re.sub(r"\?", lambda _: f"${next(numbers)}", postgresql))
+    return Statement(text, re.sub(r"\?", lambda _: f"${next(numbers)}", postgresql), alone, last)
+
+
+def lookup(columns: str, table: str, key: str, condition: str = "") -> Lookup:
+    """The look-up of rows of a table by a unique key, which is one of the columns."""
+    head = f"SELECT {columns} FROM {table} WHERE {key} = "  # noqa: S608 (constants)
+    return Lookup(Statement(f"{head}?{condition}", f"{head}ANY($1){condition}"), columns.split(", ").index(key))
 
 
 class Database(Protocol):
@@ -48,6 +68,10 @@ class Database(Protocol):
 
     async def rows(self, statement: Statement, parameters: Parameters) -> list[Row]:
         """All rows of a statement that is known to give few, found by an index."""
+        ...
+
+    async def row(self, lookup: Lookup, key: str | bytes) -> Row | None:
+        """The row of that key, or None. On PostgreSQL those who ask at the same time share a round trip."""
         ...
 
     async def rows_of_any_length(self, statement: Statement, parameters: Parameters) -> list[Row]:

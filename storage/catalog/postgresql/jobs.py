@@ -1,0 +1,188 @@
+"""What is done on a connection: a read, a look-up of many keys at once, a transaction, a search with a limit of time.
+
+The outcome of each goes to a future. Who waits for it may be cancelled; the job is finished all the same.
+"""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import asyncpg
+
+from schemas import Code, ServiceError
+from storage.catalog.engine import Parameters, Row, Script, Statement, Step, unavailable
+from storage.catalog.postgresql.connections import Connection
+
+_RECOVER_S = 5.0  # for a connection to become good again after its query was stopped
+
+
+def client_error(error: Exception) -> ServiceError:
+    """What a client is told of a failure; the failure is its cause."""
+    if isinstance(error, ServiceError):
+        return error
+    if isinstance(error, asyncpg.CharacterNotInRepertoireError | asyncpg.UntranslatableCharacterError | asyncpg.DataError):
+        told = ServiceError(Code.BAD_REQUEST, "a text has a character that cannot be kept, such as NUL: remove it")
+    else:
+        told = unavailable()
+    told.__cause__ = error
+    return told
+
+
+class _Settled:
+    """A job with one who waits for it."""
+
+    __slots__ = ("future",)
+
+    repeatable = True
+
+    def __init__(self, future: asyncio.Future[Any]) -> None:
+        self.future = future
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(client_error(error))
+
+
+class Read(_Settled):
+    """All rows of a statement."""
+
+    __slots__ = ("_parameters", "_statement")
+
+    def __init__(self, future: asyncio.Future[list[Row]], statement: str, parameters: Parameters) -> None:
+        super().__init__(future)
+        self._statement = statement
+        self._parameters = parameters
+
+    async def run(self, connection: Connection) -> None:
+        """Read them."""
+        rows = await connection.fetch(self._statement, *self._parameters)
+        if not self.future.done():
+            self.future.set_result(rows)
+
+
+class Search(_Settled):
+    """All rows of a statement, or TIMEOUT from `deadline` on (of the monotonic clock)."""
+
+    __slots__ = ("_deadline", "_parameters", "_statement")
+
+    def __init__(self, future: asyncio.Future[list[Row]], statement: str, parameters: Parameters, deadline: float) -> None:
+        super().__init__(future)
+        self._statement = statement
+        self._parameters = parameters
+        self._deadline = deadline
+
+    async def run(self, connection: Connection) -> None:
+        """Search; a search that takes too long is stopped in the server too."""
+        left = self._deadline - time.monotonic()
+        try:
+            if left <= 0:
+                raise TimeoutError
+            rows = await connection.fetch(self._statement, *self._parameters, timeout=left)
+        except (TimeoutError, asyncpg.QueryCanceledError) as error:
+            self.fail(_too_long(error))
+            await connection.fetchval("SELECT 1", timeout=_RECOVER_S)
+            return
+        if not self.future.done():
+            self.future.set_result(rows)
+
+
+def _too_long(error: Exception) -> ServiceError:
+    told = ServiceError(
+        Code.TIMEOUT, "the search took too long (database.search_seconds): ask for less, or without filters"
+    )
+    told.__cause__ = error
+    return told
+
+
+class Write(_Settled):
+    """A script in a transaction. `committed` is called after the commit."""
+
+    __slots__ = ("_began", "_committed", "_make", "repeatable")
+
+    def __init__(self, future: asyncio.Future[Any], make: Callable[[], Script[Any]], committed: Callable[[], None]) -> None:
+        super().__init__(future)
+        self._make = make
+        self._began = False
+        self._committed = committed
+        self.repeatable = True
+
+    async def run(self, connection: Connection) -> None:
+        """Run it, and commit."""
+        self._began = False
+        script = self._make()
+        try:
+            result = await self._steps(script, connection)
+            if self._began:
+                self.repeatable = False  # from here on it may be done, whatever becomes of the answer
+                await connection.execute("COMMIT")
+        except BaseException as error:
+            script.close()
+            await self._roll_back(connection)
+            if isinstance(error, _ScriptError):
+                self.fail(error.error)
+                return
+            raise
+        if not self.future.done():
+            self.future.set_result(result)
+        self._committed()
+
+    async def _steps(self, script: Script[Any], connection: Connection) -> Any:
+        """What the script returns, all of whose statements but COMMIT were executed."""
+        last: list[Step] = []
+        rows: list[Any] = []
+        try:
+            statement, parameters = next(script)
+            while True:
+                if statement.last:
+                    last.append((statement, parameters))
+                elif statement.postgresql:
+                    rows = await self._execute(statement, parameters, connection)
+                statement, parameters = script.send(rows)
+                rows = []
+        except StopIteration as end:
+            result = end.value
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+            raise
+        except Exception as error:
+            raise _ScriptError(error) from error
+        for statement, of_statement in itertools.groupby(sorted(last, key=_rank), key=_text):
+            many = [parameters for _, parameters in of_statement]
+            if len(many) == 1:
+                await self._execute(statement, many[0], connection)
+            else:  # one round trip
+                await connection.executemany(statement.postgresql, many)
+        return result
+
+    async def _execute(self, statement: Statement, parameters: Parameters, connection: Connection) -> list[Any]:
+        if not self._began:
+            if statement.alone:
+                self.repeatable = False
+            else:
+                await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+                self._began = True
+        return await connection.fetch(statement.postgresql, *parameters)
+
+    async def _roll_back(self, connection: Connection) -> None:
+        if self._began and not connection.is_closed():
+            try:
+                await connection.execute("ROLLBACK", timeout=_RECOVER_S)
+            except Exception:  # noqa: BLE001 (the server undoes what a lost connection began)
+                connection.terminate()
+
+
+class _ScriptError(Exception):
+    """What a script itself raised."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
+
+
+def _rank(step: Step) -> int:
+    return step[0].last
+
+
+def _text(step: Step) -> Statement:
+    return step[0]
