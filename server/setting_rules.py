@@ -6,7 +6,7 @@ An error never repeats a value that may hold a password.
 import importlib.util
 import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 
@@ -20,6 +20,18 @@ from storage.mail import Mailbox, parse_mailbox
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 _WILDCARD_HOSTS = ("", "0.0.0.0", "::")  # noqa: S104 (compared with, never bound by default)
+
+_PART = r"[^@/?#:\s]*"
+_HOST = rf"(?:\[[0-9a-fA-F:.%]+\]|{_PART})(?::[0-9]{{1,5}})?"
+_POSTGRESQL_URL = re.compile(
+    rf"postgres(?:ql)?://(?:{_PART}(?::{_PART})?@)?{_HOST}(?:,{_HOST})*/[^@/?#\s]+(?:\?(?P<query>[^#\s]*))?", re.ASCII
+)
+_POSTGRESQL_PARAMETERS = {
+    *("host", "port", "user", "password", "passfile", "service", "target_session_attrs", "krbsrvname", "gsslib", "options"),
+    *("sslmode", "sslcert", "sslkey", "sslrootcert", "sslcrl", "sslpassword", "sslnegotiation"),
+    *("ssl_min_protocol_version", "ssl_max_protocol_version"),
+}
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 
 
 def checked(settings: Settings) -> Settings:
@@ -121,9 +133,31 @@ def mail_sender(mail: MailSettings) -> Mailbox:
 def _check_database_url(url: str) -> None:
     scheme, separator, path = url.partition(":///")
     if re.match(r"postgres(ql)?(\+\w+)?:", url):
-        raise SettingsError("database.url: PostgreSQL is not available yet; write sqlite:/// and the path of a file")
+        _check_postgresql_url(url)
+        return
     if scheme != "sqlite" or not separator or not path or path.startswith(":memory:"):
-        raise SettingsError("database.url must be sqlite:/// and the path of a file, such as sqlite:///./data/attachd.db")
+        raise SettingsError(
+            "database.url must be sqlite:/// and the path of a file, such as sqlite:///./data/attachd.db, "
+            "or postgresql://user:password@host:port/database"
+        )
+
+
+def _check_postgresql_url(url: str) -> None:
+    """What is wrong is said without the URL, any part of which may be one of a password that was not quoted."""
+    found = _POSTGRESQL_URL.fullmatch(url)
+    if found is None:
+        raise SettingsError(
+            "database.url must be postgresql://user:password@host:port/database, "
+            "with special characters of its parts as % and two digits"
+        )
+    try:
+        query = parse_qs(found["query"], strict_parsing=True) if found["query"] else {}
+    except ValueError:
+        raise SettingsError("database.url: what follows the ? must be name=value, joined by &") from None
+    if not query.keys() <= _POSTGRESQL_PARAMETERS:
+        raise SettingsError(f"database.url: what follows the ? may be {', '.join(sorted(_POSTGRESQL_PARAMETERS))}")
+    if not set(query.get("sslmode", ())) <= set(_SSL_MODES):
+        raise SettingsError(f"database.url: sslmode must be one of {', '.join(_SSL_MODES)}")
 
 
 def _origin(name: str, text: str) -> str:

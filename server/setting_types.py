@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from server.api_settings import ChatSettings, FilesSettings
+from server.database_settings import DatabaseSettings
 from server.mail_settings import MailSettings
 from server.upload_settings import UploadSettings
 
@@ -86,18 +87,6 @@ class WebSocketSettings(msgspec.Struct, frozen=True, kw_only=True):
     reconnect_seconds: Annotated[
         float, Meta(ge=0, le=3600, description="Seconds that clients get to connect elsewhere when the server stops.")
     ] = 1.0
-
-
-class DatabaseSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """`[database]`: where the rows are."""
-
-    url: Annotated[str, Meta(description="`sqlite:///` and the path of the file.")] = "sqlite:///./data/attachd.db"
-    busy_timeout_seconds: Annotated[
-        float, Meta(ge=0, le=300, description="Seconds that a write waits for another process's write.")
-    ] = 5.0
-    search_seconds: Annotated[
-        float, Meta(gt=0, le=300, description="Seconds that a page may take which no index serves, such as a search in names.")
-    ] = 10.0
 
 
 class AuthSettings(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from server.mail import mail_options
 from server.setting_rules import signing_keys
 from server.settings import Settings
 from server.upload_rules import s3_options
-from storage import MEBIBYTE, Options, Store, api_a
+from storage import MEBIBYTE, DatabaseOptions, Options, Store, api_a
 
 _DAY_S = 86_400.0
 
@@ -16,7 +16,15 @@ async def open_settled(settings: Settings) -> Store:
         database_url=settings.database.url,
         directory=settings.upload.directory,
         bucket=s3_options(settings.upload),
-        busy_timeout_s=settings.database.busy_timeout_seconds,
+        database_options=DatabaseOptions(
+            lock_timeout_s=settings.database.busy_timeout_seconds,
+            search_s=settings.database.search_seconds,
+            connections=settings.database.connections,
+            connect_timeout_s=settings.database.connect_timeout_seconds,
+            pool_timeout_s=settings.database.pool_timeout_seconds,
+            statement_timeout_s=settings.database.statement_timeout_seconds,
+            idle_transaction_timeout_s=settings.database.idle_transaction_timeout_seconds,
+        ),
         credential_cache_s=settings.auth.session_cache_seconds,
         policy=api_a(settings.upload.max_file_size_mb * MEBIBYTE, settings.upload.max_image_size_mb * MEBIBYTE),
         options=Options(

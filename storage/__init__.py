@@ -2,7 +2,7 @@
 
 from storage.attachments import Attachments, Download
 from storage.capabilities import capability_hash, fresh_capability
-from storage.catalog import KeyInfo, OutboxEntry, is_postgresql, migrate, schema_is_current
+from storage.catalog import DatabaseOptions, KeyInfo, OutboxEntry, is_postgresql, migrate, schema_is_current
 from storage.clock import timestamp
 from storage.credentials import Credentials, is_widget_token
 from storage.filenames import extension_of
@@ -38,6 +38,7 @@ __all__ = [
     "Attachments",
     "BeginUpload",
     "Credentials",
+    "DatabaseOptions",
     "Details",
     "Download",
     "Draft",

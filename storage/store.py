@@ -9,7 +9,16 @@ from typing import Self
 from schemas import Code, ServiceError, SignedUrl
 from storage.attachments import Attachments
 from storage.blobs import Blobs
-from storage.catalog import AttachmentTable, CredentialTable, Database, EventTable, SigningKeyTable, UpkeepTable, open_database
+from storage.catalog import (
+    AttachmentTable,
+    CredentialTable,
+    Database,
+    DatabaseOptions,
+    EventTable,
+    SigningKeyTable,
+    UpkeepTable,
+    open_database,
+)
 from storage.credentials import Credentials
 from storage.disk import DiskBlobs
 from storage.keys import Keys
@@ -97,7 +106,7 @@ async def open_store(
     database_url: str,
     directory: Path = Path("data/blobs"),
     bucket: S3Options | None = None,
-    busy_timeout_s: float = 5.0,
+    database_options: DatabaseOptions | None = None,
     credential_cache_s: float = 10.0,
     policy: Policy = API_A,
     options: Options | None = None,
@@ -111,7 +120,7 @@ async def open_store(
 
     Raises ServiceError SERVICE_UNAVAILABLE with what to mend when either cannot be opened.
     """
-    database = await open_database(database_url, busy_timeout_s)
+    database = await open_database(database_url, database_options or DatabaseOptions())
     try:
         blobs = _open_folder(directory) if bucket is None else _open_bucket(bucket)
     except ServiceError:

@@ -6,6 +6,7 @@ from storage.catalog.engine import Database
 from storage.catalog.events import Event, EventTable
 from storage.catalog.messages import Linking, Message, MessageTable
 from storage.catalog.names import fold
+from storage.catalog.options import DatabaseOptions
 from storage.catalog.outbox import OutboxEntry, OutboxTable
 from storage.catalog.pages import PageQuery, PageTable, Position
 from storage.catalog.schema import is_postgresql, migrate, open_database, schema_is_current
@@ -18,6 +19,7 @@ __all__ = [
     "AttachmentTable",
     "CredentialTable",
     "Database",
+    "DatabaseOptions",
     "Event",
     "EventTable",
     "KeptKey",

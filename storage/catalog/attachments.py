@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 from schemas import Attachment, AttachmentItem, ChangeType, Record, Timestamp, Usage
 from storage.catalog import columns
-from storage.catalog.engine import Database, Script, in_turn, sql
+from storage.catalog.engine import Database, Script, in_turn, lookup, sql
 from storage.catalog.events import log_event
 from storage.catalog.names import search_name
 
@@ -17,25 +17,45 @@ from storage.catalog.names import search_name
 Rule = Callable[[Record | None, str], Record]
 
 _RECORD = f"SELECT {columns.RECORD} FROM attachments WHERE id = ?"  # noqa: S608 (constant)
-_FIND = sql(_RECORD)
+_FIND = lookup(columns.RECORD, "attachments", "id")
 _FIND_TO_CHANGE = sql(_RECORD, f"{_RECORD} FOR UPDATE")  # SQLite has one writer at a time
-_BY_CAPABILITY = sql(f"SELECT {columns.RECORD} FROM attachments WHERE capability_hash = ?")  # noqa: S608 (constant)
-_SEEN = sql(f"SELECT {columns.SEEN} FROM attachments WHERE id = ?")  # noqa: S608 (constant)
+# Two who change the same rows must lock them in the same order.
+_LOCK_MANY = sql(
+    "", "SELECT 1 FROM attachments WHERE id = ANY (ARRAY(SELECT jsonb_array_elements_text(?::jsonb))) ORDER BY id FOR UPDATE"
+)
+_BY_CAPABILITY = lookup(f"{columns.RECORD}, capability_hash", "attachments", "capability_hash")
+_SEEN = lookup(columns.SEEN, "attachments", "id")
 _SEEN_MANY = sql(f"SELECT {columns.SEEN} FROM attachments WHERE id IN (SELECT value FROM json_each(?))")  # noqa: S608 (constant)
 _LIST = sql(
     f"SELECT {columns.ITEM} FROM attachments INDEXED BY attachments_of_conversation"  # noqa: S608 (constant)
     " WHERE organization_id = ? AND conversation_id = ? AND deleted_at IS NULL ORDER BY created_at, id"
 )
-_INSERT = sql(
-    "INSERT INTO attachments (id, organization_id, conversation_id, ticket_id, owner_id, filename, search_name, content_type,"
-    " size, sha256, storage_path, created_at, scope, inline, file_key, capability_hash, media)"
+_ADD = (
+    "INSERT INTO attachments (id, organization_id, conversation_id, ticket_id, owner_id, filename, search_name,"
+    " content_type, size, sha256, storage_path, created_at, scope, inline, file_key, capability_hash, media)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
+_INSERT = sql(_ADD)
+# All of an insert in one round trip. Each part reads the one before it, and so comes after it: rows that many want are locked
+# in the order that `last` gives them elsewhere.
+_INSERT_COUNT_AND_LOG = sql(
+    "",
+    f"WITH added AS ({_ADD} RETURNING id, organization_id, conversation_id, size, created_at),"  # noqa: S608 (constant)
+    " counted AS (INSERT INTO organization_usage (organization_id, attachments, bytes)"
+    " SELECT organization_id, 1, size FROM added ON CONFLICT (organization_id) DO UPDATE"
+    " SET attachments = organization_usage.attachments + 1, bytes = organization_usage.bytes + excluded.bytes RETURNING 1),"
+    " numbered AS (UPDATE event_counter SET last = last + 1 FROM counted RETURNING last)"
+    " INSERT INTO events (id, kind, attachment_id, organization_id, conversation_id, created_at)"
+    " SELECT numbered.last, 'created', added.id, added.organization_id, added.conversation_id, added.created_at"
+    " FROM numbered, added RETURNING 1",
+    alone=True,
 )
 _UPDATE = sql("UPDATE attachments SET conversation_id = ?, filename = ?, search_name = ?, deleted_at = ? WHERE id = ?")
 _COUNT = sql(
     "INSERT INTO organization_usage (organization_id, attachments, bytes) VALUES (?, ?, ?) ON CONFLICT (organization_id)"
     " DO UPDATE SET attachments = organization_usage.attachments + excluded.attachments,"
-    " bytes = organization_usage.bytes + excluded.bytes"
+    " bytes = organization_usage.bytes + excluded.bytes",
+    last=1,
 )
 _EXISTS = sql("SELECT 1 FROM attachments WHERE id = ?")
 _ANY = sql("SELECT id FROM attachments LIMIT 1")
@@ -53,18 +73,18 @@ class AttachmentTable:
 
     async def find(self, id: str) -> Record | None:
         """The row of that id, also when it is deleted; None if there is none."""
-        rows = await self._database.rows(_FIND, (id,))
-        return columns.record(rows[0]) if rows else None
+        row = await self._database.row(_FIND, id)
+        return None if row is None else columns.record(row)
 
     async def of_capability(self, capability_hash: bytes) -> Record | None:
         """The row that a public link leads to, also when it is deleted; None if there is none."""
-        rows = await self._database.rows(_BY_CAPABILITY, (capability_hash,))
-        return columns.record(rows[0]) if rows else None
+        row = await self._database.row(_BY_CAPABILITY, capability_hash)
+        return None if row is None else columns.record(row)
 
     async def seen(self, id: str) -> Attachment | None:
         """The attachment of that id as clients see it, also when it is deleted; None if there is none."""
-        rows = await self._database.rows(_SEEN, (id,))
-        return columns.seen(rows[0]) if rows else None
+        row = await self._database.row(_SEEN, id)
+        return None if row is None else columns.seen(row)
 
     async def seen_many(self, ids: Sequence[str]) -> dict[str, Attachment]:
         """The attachments of those ids as clients see them, by id, also deleted ones; ids without one are left out."""
@@ -94,6 +114,8 @@ class AttachmentTable:
         )
 
         def script() -> Script[None]:
+            if (yield _INSERT_COUNT_AND_LOG, values):
+                return
             yield _INSERT, values
             yield from count(record, 1)
             yield from log_event("created", record, record.created_at)
@@ -107,6 +129,7 @@ class AttachmentTable:
         """
 
         def script() -> Script[list[Record]]:
+            yield from lock(ids)
             return (yield from in_turn(change_one(event, id, rule, now) for id in ids))
 
         return await self._database.write(script)
@@ -119,6 +142,12 @@ class AttachmentTable:
 def count(record: Record, sign: int) -> Script[None]:
     """Add the attachment to what its organization keeps, or with -1 take it from that."""
     yield _COUNT, (record.organization_id, sign, sign * record.size)
+
+
+def lock(ids: Sequence[str]) -> Script[None]:
+    """Hold the rows of those ids against others until the transaction ends."""
+    if len(ids) > 1:
+        yield _LOCK_MANY, (json.dumps(ids),)
 
 
 def exists(id: str) -> Script[bool]:

@@ -3,26 +3,26 @@
 import msgspec
 
 from schemas import Principal, Role, Timestamp
-from storage.catalog.engine import Database, Script, one_step, sql
+from storage.catalog.engine import Database, Script, lookup, one_step, sql
 
-_SESSION = sql("SELECT token_hash, user_id, organization_id, role FROM sessions WHERE token_hash = ? AND expires_at > ?")
-_KEY = sql("SELECT secret_hash, id, organization_id, role FROM api_keys WHERE secret_hash = ? AND revoked_at IS NULL")
+_SESSION = lookup("token_hash, user_id, organization_id, role, expires_at", "sessions", "token_hash")
+_KEY = lookup("secret_hash, id, organization_id, role", "api_keys", "secret_hash", " AND revoked_at IS NULL")
 _INSERT_SESSION = sql(
     "INSERT INTO sessions (token_hash, user_id, organization_id, role, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)"
 )
-_DELETE_SESSION = sql("DELETE FROM sessions WHERE token_hash = ? RETURNING 1")
+_DELETE_SESSION = sql("DELETE FROM sessions WHERE token_hash = ? RETURNING 1", alone=True)
 _DELETE_EXPIRED = sql("DELETE FROM sessions WHERE expires_at <= ?")
-_WIDGET = sql(
-    "SELECT token_hash, id, organization_id, conversation_id FROM widget_sessions WHERE token_hash = ? AND expires_at > ?"
-)
+_WIDGET = lookup("token_hash, id, organization_id, conversation_id, expires_at", "widget_sessions", "token_hash")
 _INSERT_WIDGET = sql(
     "INSERT INTO widget_sessions (token_hash, id, organization_id, conversation_id, created_by, created_at, expires_at)"
     " VALUES (?, ?, ?, ?, ?, ?, ?)"
 )
 _DELETE_EXPIRED_WIDGETS = sql("DELETE FROM widget_sessions WHERE expires_at <= ?")
-_INSERT_KEY = sql("INSERT INTO api_keys (id, secret_hash, name, organization_id, role, created_at) VALUES (?, ?, ?, ?, ?, ?)")
+_INSERT_KEY = sql(
+    "INSERT INTO api_keys (id, secret_hash, name, organization_id, role, created_at) VALUES (?, ?, ?, ?, ?, ?)", alone=True
+)
 _LIST_KEYS = sql("SELECT id, name, organization_id, role, created_at, revoked_at FROM api_keys ORDER BY created_at, id")
-_REVOKE_KEY = sql("UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL RETURNING 1")
+_REVOKE_KEY = sql("UPDATE api_keys SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL RETURNING 1", alone=True)
 
 
 class KeyInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,24 +55,30 @@ class CredentialTable:
 
     async def session(self, token_hash: bytes, now: Timestamp) -> tuple[bytes, Principal] | None:
         """The kept hash and the principal of a session that has not expired."""
-        for kept, user_id, organization_id, role in await self._database.rows(_SESSION, (token_hash, now)):
-            return kept, Principal(kind="session", user_id=user_id, organization_id=organization_id, role=role)
-        return None
+        row = await self._database.row(_SESSION, token_hash)
+        if row is None or row[4] <= now:
+            return None
+        kept, user_id, organization_id, role, _ = row
+        return kept, Principal(kind="session", user_id=user_id, organization_id=organization_id, role=role)
 
     async def key(self, secret_hash: bytes) -> tuple[bytes, Principal] | None:
         """The kept hash and the principal of a key that is not revoked."""
-        for kept, id, organization_id, role in await self._database.rows(_KEY, (secret_hash,)):
-            return kept, Principal(kind="key", user_id=id, organization_id=organization_id, role=role)
-        return None
+        row = await self._database.row(_KEY, secret_hash)
+        if row is None:
+            return None
+        kept, id, organization_id, role = row
+        return kept, Principal(kind="key", user_id=id, organization_id=organization_id, role=role)
 
     async def widget(self, token_hash: bytes, now: Timestamp) -> tuple[bytes, Principal] | None:
         """The kept hash and the principal of a session of a widget that has not expired."""
-        for kept, id, organization_id, conversation_id in await self._database.rows(_WIDGET, (token_hash, now)):
-            principal = Principal(
-                kind="widget", user_id=id, organization_id=organization_id, role="member", conversation_id=conversation_id
-            )
-            return kept, principal
-        return None
+        row = await self._database.row(_WIDGET, token_hash)
+        if row is None or row[4] <= now:
+            return None
+        kept, id, organization_id, conversation_id, _ = row
+        principal = Principal(
+            kind="widget", user_id=id, organization_id=organization_id, role="member", conversation_id=conversation_id
+        )
+        return kept, principal
 
     async def insert_widget(self, token_hash: bytes, session: WidgetSession) -> None:
         """Add a session of a widget, and remove the expired ones."""

@@ -23,9 +23,9 @@ _AMONG_ON_POSTGRESQL = "= ANY (ARRAY(SELECT jsonb_array_elements_text(CAST(? AS 
 class Statement(NamedTuple):
     """The text of one statement in each dialect; "" where an engine has nothing to do, which gives no rows.
 
-    The rest is for PostgreSQL, where others write at the same time and each statement is a round trip. One that is `alone` is all
-    that its transaction does there. One that is `last` gives no rows and can wait for the end of the transaction: it locks a row
-    that many want, and those of higher numbers come later, so that all take such locks in one order.
+    The rest is for PostgreSQL, where others write at the same time and each statement is a round trip. One that is `alone` is
+    all that its transaction does there. One that is `last` gives no rows and can wait for the end of the transaction: it locks
+    a row that many want, and those of higher numbers come later, so that all take such locks in one order.
     """
 
     sqlite: str
@@ -35,7 +35,7 @@ class Statement(NamedTuple):
 
 
 class Lookup(NamedTuple):
-    """A statement that finds rows by a unique key: `= ?` on SQLite, `= ANY($1)` on PostgreSQL; and the key's place in its rows."""
+    """A statement that finds rows by a unique key, `= ?` on SQLite, `= ANY($1)` on PostgreSQL; and the key's place in a row."""
 
     statement: Statement
     place: int

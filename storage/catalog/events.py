@@ -1,8 +1,10 @@
 """The log of events: what happened to attachments, in the order in which it was committed.
 
-SQLite has one writer at a time and AUTOINCREMENT gives each event the next number inside the writing transaction, so the
-numbers are in the order of the commits, without gaps, in all processes. SQLite keeps the last number apart from the rows, so
-the end of the log is known when all of it was forgotten.
+The numbers of events are in the order of the commits, without gaps, in all processes. SQLite has one writer at a time, and
+AUTOINCREMENT gives each event the next number inside the writing transaction; it keeps the last number apart from the rows, so
+the end of the log is known when all of it was forgotten. On PostgreSQL the last number is a row, `event_counter`: who adds an
+event locks it until the commit, so it is the last thing that a transaction does. (A sequence gives numbers that others, with
+higher ones, may be committed before, and leaves gaps.)
 """
 
 import json
@@ -13,15 +15,25 @@ from schemas import AttachmentItem, ChangeType, Record, Timestamp
 from storage.catalog import columns
 from storage.catalog.engine import Database, Script, one_step, sql
 
-_INSERT = sql("INSERT INTO events (kind, attachment_id, organization_id, conversation_id, created_at) VALUES (?, ?, ?, ?, ?)")
-# The events are in the order of time, so this reads what it removes and one more.
-_FORGET = sql(
-    "DELETE FROM events WHERE id < coalesce((SELECT id FROM events WHERE created_at >= ? ORDER BY id LIMIT 1),"
-    " (SELECT max(id) + 1 FROM events))"
+_INSERT = sql(
+    "INSERT INTO events (kind, attachment_id, organization_id, conversation_id, created_at) VALUES (?, ?, ?, ?, ?)",
+    "WITH numbered AS (UPDATE event_counter SET last = last + 1 RETURNING last)"
+    " INSERT INTO events (id, kind, attachment_id, organization_id, conversation_id, created_at)"
+    " SELECT last, ?, ?, ?, ?, ? FROM numbered",
+    last=2,
 )
-_END = sql("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
+# The events are in the order of time, or nearly so when machines write them, and only what is in front is forgotten.
+_FORGET = sql(
+    "WITH front AS (SELECT id, created_at FROM events ORDER BY id LIMIT ?)"
+    " DELETE FROM events WHERE id <= (SELECT max(id) FROM front)"
+    " AND id < coalesce((SELECT min(id) FROM front WHERE created_at >= ?), (SELECT max(id) + 1 FROM front)) RETURNING 1",
+    alone=True,
+)
+_FORGET_AT_ONCE = 10_000  # a transaction of some 50 ms
+_END = sql("SELECT seq FROM sqlite_sequence WHERE name = 'events'", "SELECT last FROM event_counter")
 _FORGOTTEN = sql(
-    "SELECT coalesce((SELECT min(id) FROM events) - 1, (SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)"
+    "SELECT coalesce((SELECT min(id) FROM events) - 1, (SELECT seq FROM sqlite_sequence WHERE name = 'events'), 0)",
+    "SELECT coalesce((SELECT min(id) FROM events) - 1, (SELECT last FROM event_counter))",
 )
 _EVENT = "SELECT id, kind, organization_id, conversation_id, attachment_id, created_at FROM events"
 _AFTER = sql(f"{_EVENT} WHERE id > ? ORDER BY id LIMIT ?")
@@ -83,4 +95,5 @@ class EventTable:
 
     async def forget(self, before: Timestamp) -> None:
         """Remove the events older than that time."""
-        await self._database.write(one_step(_FORGET, (before,)))
+        while len(await self._database.write(one_step(_FORGET, (_FORGET_AT_ONCE, before)))) == _FORGET_AT_ONCE:
+            pass

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from schemas import Record, Timestamp
-from storage.catalog.attachments import Rule, change_one, exists
+from storage.catalog.attachments import Rule, change_one, exists, lock
 from storage.catalog.engine import Database, Script, in_turn, sql
 from storage.mail.outcomes import Recipient
 
@@ -68,6 +68,7 @@ class MessageTable:
         def script() -> Script[list[Record]]:
             yield _INSERT, values
             yield _QUEUE, queued
+            yield from lock([*linking.listed, *linking.shown])
             records = yield from in_turn(change_one("attached", id, linking.must, now) for id in linking.listed)
             for id in linking.shown:
                 if (yield from exists(id)):

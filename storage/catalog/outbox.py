@@ -19,13 +19,18 @@ _DUE = sql(_WAITING, f"{_WAITING} FOR UPDATE SKIP LOCKED")
 _NEXT = sql("SELECT due_at FROM outbox WHERE state = 'queued' ORDER BY due_at, id LIMIT 1")
 _CLAIM = sql("UPDATE outbox SET lease = ?, due_at = ?, attempts = attempts + 1, changed_at = ? WHERE id = ?")
 _COUNT_UNANSWERED = sql("UPDATE outbox SET handed_over_at = NULL, unanswered = unanswered + 1 WHERE id = ?")
-_RENEW = sql("UPDATE outbox SET due_at = ? WHERE id = ? AND lease = ? RETURNING 1")
-_HAND_OVER = sql("UPDATE outbox SET due_at = ?, handed_over_at = ?, changed_at = ? WHERE id = ? AND lease = ? RETURNING 1")
+_RENEW = sql("UPDATE outbox SET due_at = ? WHERE id = ? AND lease = ? RETURNING 1", alone=True)
+_HAND_OVER = sql(
+    "UPDATE outbox SET due_at = ?, handed_over_at = ?, changed_at = ? WHERE id = ? AND lease = ? RETURNING 1", alone=True
+)
 _FINISH = sql(
     "UPDATE outbox SET state = ?, recipients = ?, unanswered = unanswered + ?, due_at = ?, lease = NULL, handed_over_at = NULL,"
-    " error = ?, changed_at = ? WHERE id = ? AND lease = ? RETURNING 1"
+    " error = ?, changed_at = ? WHERE id = ? AND lease = ? RETURNING 1",
+    alone=True,
 )
-_RELEASE = sql("UPDATE outbox SET lease = NULL, due_at = ?, attempts = attempts - 1 WHERE id = ? AND lease = ? RETURNING 1")
+_RELEASE = sql(
+    "UPDATE outbox SET lease = NULL, due_at = ?, attempts = attempts - 1 WHERE id = ? AND lease = ? RETURNING 1", alone=True
+)
 _FIND = sql(f"SELECT {_COLUMNS} FROM outbox WHERE id = ?")  # noqa: S608 (constant)
 _FIND_TO_CHANGE = sql(_FIND.sqlite, f"{_FIND.sqlite} FOR UPDATE")
 _UNSENT = sql(f"SELECT {_COLUMNS} FROM outbox WHERE state <> 'sent' ORDER BY id LIMIT ?")  # noqa: S608 (constant)

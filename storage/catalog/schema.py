@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from schemas import Code, ServiceError
 from storage.catalog.engine import Database
+from storage.catalog.options import DatabaseOptions
 from storage.catalog.sqlite import Sqlite, connect
 
 HEAD = "0006"  # the newest file in migrations/versions; a test holds the two together
@@ -44,13 +45,17 @@ def cannot_open(path: Path, error: sqlite3.Error) -> ServiceError:
     return ServiceError(Code.SERVICE_UNAVAILABLE, f"cannot open the database {path}: {error}")
 
 
-async def open_database(database_url: str, busy_timeout_s: float) -> Database:
+async def open_database(database_url: str, options: DatabaseOptions) -> Database:
     """The open database. Raises ServiceError with what to mend when it cannot be opened or lacks the newest schema."""
     if not await schema_is_current(database_url):
         raise ServiceError(Code.SERVICE_UNAVAILABLE, "the database lacks the newest schema: run `attachd migrate`")
+    if is_postgresql(database_url):
+        from storage.catalog.postgresql.engine import Postgresql  # noqa: PLC0415
+
+        return Postgresql(database_url, options)
     path = sqlite_path(database_url)
     try:
-        return Sqlite(path, busy_timeout_s)
+        return Sqlite(path, options.lock_timeout_s)
     except sqlite3.Error as error:
         raise cannot_open(path, error) from error
 

@@ -9,10 +9,11 @@ from storage.catalog.engine import Database, Script, Statement, one_step, sql
 _KEYS = sql("SELECT kid, secret, created_at, lifetime_s FROM signing_keys ORDER BY created_at DESC, kid")
 _LOCK = Statement("", "LOCK TABLE signing_keys IN SHARE ROW EXCLUSIVE MODE")  # SQLite has one writer at a time
 _INSERT = sql("INSERT INTO signing_keys (kid, secret, created_at, lifetime_s) VALUES (?, ?, ?, ?)")
-_LENGTHEN = sql("UPDATE signing_keys SET lifetime_s = ? WHERE kid = ? AND lifetime_s < ?")
+_LENGTHEN = sql("UPDATE signing_keys SET lifetime_s = ? WHERE kid = ? AND lifetime_s < ?", alone=True)
 _DELETE = sql("DELETE FROM signing_keys WHERE kid = ?")
 _DELETE_REPLACED = sql(
-    "DELETE FROM signing_keys WHERE kid = ? AND created_at < (SELECT max(created_at) FROM signing_keys) RETURNING 1"
+    "DELETE FROM signing_keys WHERE kid = ? AND created_at < (SELECT max(created_at) FROM signing_keys) RETURNING 1",
+    alone=True,
 )
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from storage.catalog.engine import Parameters, Row, Script, Statement, T, unavailable
+from storage.catalog.engine import Lookup, Parameters, Row, Script, Statement, T, unavailable
 from storage.catalog.readers import Readers
 from storage.threads import settle
 
@@ -72,6 +72,16 @@ class Sqlite:
             if not self._in_snapshot:
                 self._begin_snapshot()
             return self._execute(statement.sqlite, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise unavailable() from error
+
+    async def row(self, lookup: Lookup, key: str | bytes) -> Row | None:
+        """The row of that key, or None: at once, as `rows`."""
+        try:
+            if not self._in_snapshot:
+                self._begin_snapshot()
+            rows: list[Row] = self._execute(lookup.statement.sqlite, (key,)).fetchall()
+            return rows[0] if rows else None
         except sqlite3.Error as error:
             raise unavailable() from error
 

@@ -9,6 +9,15 @@ import pytest
 
 from server.settings import SettingKey, Settings, SettingsError, load_settings, setting_keys, with_port
 
+POSTGRESQL_URL = (
+    "database.url must be postgresql://user:password@host:port/database, "
+    "with special characters of its parts as % and two digits"
+)
+DATABASE_URL = (
+    "database.url must be sqlite:/// and the path of a file, such as sqlite:///./data/attachd.db, "
+    "or postgresql://user:password@host:port/database"
+)
+
 
 def settings_of(tmp_path: Path, toml: str = "", **environ: str) -> Settings:
     config = tmp_path / "config.toml"
@@ -169,18 +178,40 @@ ORIGIN = 'must be written as scheme, host and port without a path, such as "http
             id="image-over-file",
         ),
         pytest.param(
-            "[database]\nurl = 'postgresql://u:secret@db/x'",
-            "database.url: PostgreSQL is not available yet; write sqlite:/// and the path of a file",
-            id="postgresql-not-yet",
+            "[database]\nurl = 'postgresql+asyncpg://u:secret@db/x'",
+            POSTGRESQL_URL,
+            id="postgresql-driver",
+        ),
+        pytest.param("[database]\nurl = 'postgresql://u:sec/ret@db/x'", POSTGRESQL_URL, id="postgresql-slash-in-password"),
+        pytest.param("[database]\nurl = 'postgresql://u:sec@ret@db/x'", POSTGRESQL_URL, id="postgresql-at-in-password"),
+        pytest.param("[database]\nurl = 'postgresql://u:123/ret@db/x'", POSTGRESQL_URL, id="postgresql-password-as-port"),
+        pytest.param("[database]\nurl = 'postgresql://u:secret@db:port/x'", POSTGRESQL_URL, id="postgresql-port"),
+        pytest.param("[database]\nurl = 'postgresql://u:secret@db'", POSTGRESQL_URL, id="postgresql-without-database"),
+        pytest.param(
+            "[database]\nurl = 'postgresql://u:secret@db/x?pool=3'",
+            "database.url: what follows the ? may be gsslib, host, krbsrvname, options, passfile, password, port, service, "
+            "ssl_max_protocol_version, ssl_min_protocol_version, sslcert, sslcrl, sslkey, sslmode, sslnegotiation, "
+            "sslpassword, sslrootcert, target_session_attrs, user",
+            id="postgresql-parameter",
+        ),
+        pytest.param(
+            "[database]\nurl = 'postgresql://u:secret@db/x?sslmode'",
+            "database.url: what follows the ? must be name=value, joined by &",
+            id="postgresql-query",
+        ),
+        pytest.param(
+            "[database]\nurl = 'postgresql://u:secret@db/x?sslmode=full'",
+            "database.url: sslmode must be one of disable, allow, prefer, require, verify-ca, verify-full",
+            id="postgresql-sslmode",
         ),
         pytest.param(
             "[database]\nurl = 'mysql://u:secret@db/x'",
-            "database.url must be sqlite:/// and the path of a file, such as sqlite:///./data/attachd.db",
+            DATABASE_URL,
             id="database",
         ),
         pytest.param(
             "[database]\nurl = 'sqlite:///:memory:'",
-            "database.url must be sqlite:/// and the path of a file, such as sqlite:///./data/attachd.db",
+            DATABASE_URL,
             id="memory",
         ),
         pytest.param(

@@ -5,13 +5,13 @@ The time-outs are set by a statement and not at the start-up of the connection, 
 
 import asyncio
 import socket
-from typing import TypeAlias
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import asyncpg
-import msgspec
 
 from schemas import Code, ServiceError
+from storage.catalog.options import DatabaseOptions
 
 PROGRAM = "attachd"  # what pg_stat_activity shows
 SCHEMES = ("postgresql", "postgres")
@@ -28,21 +28,13 @@ _SETTINGS = (
     " set_config('enable_bitmapscan', 'off', false), set_config('enable_sort', 'off', false), set_config('jit', 'off', false)"
 )
 
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # generic in the stubs only
+if TYPE_CHECKING:
+    Connection = asyncpg.Connection[asyncpg.Record]
+else:  # generic in the stubs only
+    Connection = asyncpg.Connection
 
 
-class PostgresqlOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How the engine holds connections; times in seconds. `server/setting_types.py` says what each is good for."""
-
-    connections: int = 8
-    connect_timeout_s: float = 5.0
-    pool_timeout_s: float = 5.0
-    statement_timeout_s: float = 10.0
-    lock_timeout_s: float = 5.0
-    idle_transaction_timeout_s: float = 30.0
-
-
-async def connect(url: str, options: PostgresqlOptions, name: str = PROGRAM) -> Connection:
+async def connect(url: str, options: DatabaseOptions, name: str = PROGRAM) -> Connection:
     """A connection, made within `connect_timeout_s`. Raises ServiceError SERVICE_UNAVAILABLE, for operators."""
     connection: Connection | None = None
     try:
@@ -78,10 +70,11 @@ def _keep_alive(connection: Connection) -> None:
                 found.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-async def _prepare(connection: Connection, options: PostgresqlOptions) -> None:
+async def _prepare(connection: Connection, options: DatabaseOptions) -> None:
     if connection.get_server_version().major < MIN_VERSION:
         raise ValueError(f"PostgreSQL {MIN_VERSION} or newer is needed, not {connection.get_server_version().major}")
-    timeouts = (options.statement_timeout_s, options.lock_timeout_s, options.idle_transaction_timeout_s)
+    statement_s = max(options.statement_timeout_s, options.search_s)  # a search has its own time; others end by command_timeout
+    timeouts = (statement_s, options.lock_timeout_s, options.idle_transaction_timeout_s)
     await connection.fetch(_SETTINGS, *(str(max(round(timeout * 1000), 1)) for timeout in timeouts))
 
 

@@ -5,8 +5,8 @@ Rules:
    transaction to go on. The settings name each.
 2. What can have been committed is never done again. When the answer to a COMMIT is lost, the caller is told SERVICE_UNAVAILABLE
    and must reckon with both; before it, a transaction is begun anew after a deadlock or on another connection.
-3. The planner is held to the indexes, as INDEXED BY holds SQLite: a plan that was made when a table was small stays right when it
-   has grown by a million rows since.
+3. The planner is held to the indexes, as INDEXED BY holds SQLite: a plan that was made when a table was small stays right when
+   it has grown by a million rows since.
 """
 
 import asyncio
@@ -14,7 +14,8 @@ import time
 from collections.abc import Callable
 
 from storage.catalog.engine import Lookup, Parameters, Row, Script, Statement, T
-from storage.catalog.postgresql.connections import PROGRAM, Connection, PostgresqlOptions, connect
+from storage.catalog.options import DatabaseOptions
+from storage.catalog.postgresql.connections import PROGRAM, Connection, connect
 from storage.catalog.postgresql.jobs import Read, Search, Write
 from storage.catalog.postgresql.lookups import Lookups
 from storage.catalog.postgresql.news import News
@@ -24,7 +25,7 @@ from storage.catalog.postgresql.pool import Pool
 class Postgresql:
     """The open database of one process; see `Database`. Belongs to the event loop that it is made on."""
 
-    def __init__(self, url: str, options: PostgresqlOptions) -> None:
+    def __init__(self, url: str, options: DatabaseOptions) -> None:
         """Opens nothing yet."""
         self._url = url
         self._options = options

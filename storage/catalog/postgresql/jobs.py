@@ -76,9 +76,10 @@ class Search(_Settled):
     async def run(self, connection: Connection) -> None:
         """Search; a search that takes too long is stopped in the server too."""
         left = self._deadline - time.monotonic()
+        if left <= 0:
+            self.fail(_too_long(TimeoutError()))
+            return
         try:
-            if left <= 0:
-                raise TimeoutError
             rows = await connection.fetch(self._statement, *self._parameters, timeout=left)
         except (TimeoutError, asyncpg.QueryCanceledError) as error:
             self.fail(_too_long(error))
@@ -89,9 +90,7 @@ class Search(_Settled):
 
 
 def _too_long(error: Exception) -> ServiceError:
-    told = ServiceError(
-        Code.TIMEOUT, "the search took too long (database.search_seconds): ask for less, or without filters"
-    )
+    told = ServiceError(Code.TIMEOUT, "the search took too long (database.search_seconds): ask for less, or without filters")
     told.__cause__ = error
     return told
 
@@ -132,6 +131,7 @@ class Write(_Settled):
         """What the script returns, all of whose statements but COMMIT were executed."""
         last: list[Step] = []
         rows: list[Any] = []
+        result = None
         try:
             statement, parameters = next(script)
             while True:

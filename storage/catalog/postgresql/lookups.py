@@ -1,10 +1,12 @@
 """Look-ups by key that share round trips.
 
-A query costs this process 25 us and more whatever it asks, and a key in it 2 us (docs/decisions/0027). So the keys that are asked
-for while queries of the same kind are under way go together into the next one: the busier the process, the less a look-up costs.
+A query costs this process 25 us and more whatever it asks, and a key in it 2 us (docs/decisions/0027). So the keys that are
+asked for while queries of the same kind are under way go together into the next one: the busier the process, the less a look-up
+costs.
 """
 
 import asyncio
+from typing import Any
 
 from storage.catalog.engine import Lookup, Row
 from storage.catalog.postgresql.connections import Connection
@@ -15,7 +17,7 @@ KEYS_AT_ONCE = 256
 QUERIES = 2  # of one kind at once, so that one slow answer does not hold up everybody
 
 Key = str | bytes
-Asked = dict[Key, list[asyncio.Future[Row | None]]]
+Asked = dict[Key, list[asyncio.Future[Any]]]
 
 
 class Lookups:

@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from schemas import ServiceError
+from storage.catalog.engine import Row
 from storage.catalog.postgresql.connections import Connection
 from storage.catalog.postgresql.jobs import Read
 from storage.catalog.postgresql.pool import Lane, Pool
@@ -48,12 +49,12 @@ class News:
             self._listening = asyncio.get_running_loop().create_task(self._listen())
 
     def committed(self) -> None:
-        """This process has committed something."""
+        """Tell everybody that this process has committed something."""
         if self._listener is not None:
             self._listener()
         self._more = True
-        if self._timer is None:
-            self._tell()
+        if self._timer is None:  # soon, and not now: the connection of the commit is about to be free
+            self._timer = asyncio.get_running_loop().call_later(0, self._tell)
 
     def _tell(self) -> None:
         """Notify the others of what was committed since the last time."""
@@ -62,7 +63,7 @@ class News:
             self._more = False
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(PAUSE_S, self._tell)
-            told: asyncio.Future[list[object]] = loop.create_future()
+            told: asyncio.Future[list[Row]] = loop.create_future()
             told.add_done_callback(_look_at)
             self._pool.submit(self._lane, Read(told, _NOTIFY, (_CHANNEL, self._self)))
 
@@ -105,7 +106,7 @@ class News:
                 await self._listening
 
 
-def _look_at(told: asyncio.Future[list[object]]) -> None:
+def _look_at(told: asyncio.Future[list[Row]]) -> None:
     """A notification that could not be sent is no loss."""
     if not told.cancelled():
         told.exception()

@@ -1,12 +1,12 @@
 """The connections of a process, and the work that waits for one.
 
 Rules:
-1. Work is handed to a connection, not a connection to the work: a task for each connection takes one job after the other. Nobody
-   borrows anything, so nobody can forget to give it back, and a caller that is cancelled leaves no query half read.
-2. Jobs are of lanes, and a lane has a limit of connections that it may use at once. Writes that wait for a lock and searches that
-   take seconds leave connections to the look-ups.
-3. A connection is opened when there is work and none is free, and replaced when it is broken. After one could not be opened, jobs
-   fail at once for `DOWN_S`: a database that is down is not asked a thousand times a second.
+1. Work is handed to a connection, not a connection to the work: a task for each connection takes one job after the other.
+   Nobody borrows anything, so nobody can forget to give it back, and a caller that is cancelled leaves no query half read.
+2. Jobs are of lanes, and a lane has a limit of connections that it may use at once. Writes that wait for a lock and searches
+   that take seconds leave connections to the look-ups.
+3. A connection is opened when there is work and none is free, and replaced when it is broken. After one could not be opened,
+   jobs fail at once for `DOWN_S`: a database that is down is not asked a thousand times a second.
 4. A job waits at most `wait_s` for a connection.
 
 asyncpg's own pool resets a connection each time it is given back, a round trip more than the query (docs/decisions/0027).

@@ -12,14 +12,15 @@ from typing import Any
 import asyncpg
 
 from schemas import Code, ServiceError
-from storage.catalog.postgresql.connections import Connection, PostgresqlOptions, connect, place_of, reason_of
+from storage.catalog.options import DatabaseOptions
+from storage.catalog.postgresql.connections import Connection, connect, place_of, reason_of
 
 WAIT_S = 60.0  # how long to wait for a database that does not answer yet
 _RETRY_S = 0.5
 _OTHERS_S = 600.0  # how long to wait for another process that migrates the same database
 _TABLE_LOCK = "10s"
 _LOCK = 0x61747461636864  # "attachd"; advisory locks have numbers only
-_OPTIONS = PostgresqlOptions(connections=1, statement_timeout_s=86_400.0, lock_timeout_s=_OTHERS_S)
+_OPTIONS = DatabaseOptions(connections=1, statement_timeout_s=86_400.0, lock_timeout_s=_OTHERS_S)
 _HAS_VERSION = "SELECT to_regclass('alembic_version') IS NOT NULL"
 _VERSION = "SELECT version_num FROM alembic_version"
 
@@ -46,7 +47,7 @@ async def read_revision(url: str, *, wait_s: float = 0.0) -> str | None:
         connection.terminate()
 
 
-async def connect_within(url: str, options: PostgresqlOptions, wait_s: float) -> Connection:
+async def connect_within(url: str, options: DatabaseOptions, wait_s: float) -> Connection:
     """A connection, tried again for so long while the server is not there or starts. Raises SERVICE_UNAVAILABLE."""
     deadline = time.monotonic() + wait_s
     while True:
