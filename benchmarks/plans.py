@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 
-from storage.catalog.engine import Parameters, Row, Script, Statement, T
+from storage.catalog.engine import Lookup, Parameters, Row, Script, Statement, T
 
 Explain = Callable[[Statement, Parameters], Awaitable[str]]
 _LOOKS_AT_ALL = ("SCAN ", "Seq Scan")  # in SQLite's plans and in PostgreSQL's
@@ -26,6 +26,11 @@ class Plans:
         """Take the plan down."""
         self.plan = await self._explain(statement, parameters)
         return []
+
+    async def row(self, lookup: Lookup, key: str | bytes) -> Row | None:
+        """Take the plan down."""
+        self.plan = await self._explain(lookup.statement, (key,))
+        return None
 
     async def rows_of_any_length(self, statement: Statement, parameters: Parameters) -> list[Row]:
         """Take the plan down."""
@@ -67,7 +72,10 @@ async def explain_on_postgresql(connection: asyncpg.Connection, statement: State
     """The plans of a prepared statement: the one for any parameters, and the one for these."""
     lines: list[str] = []
     await connection.execute(f"PREPARE explained AS {statement.postgresql}")
-    values = ", ".join(str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'" for value in parameters)
+    literals = [str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'" for value in parameters]
+    if "ANY($1)" in statement.postgresql:  # a look-up, which is for many keys there
+        literals[0] = f"ARRAY[{literals[0]}]"
+    values = ", ".join(literals)
     for mode in _MODES:
         await connection.execute(f"SET plan_cache_mode = {mode}")
         lines += [row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE explained ({values})")]

@@ -14,7 +14,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from pathlib import Path
 from typing import Any
 
-import asyncpg
 import msgspec
 import uvloop
 
@@ -27,7 +26,8 @@ from benchmarks.load import Plan, Result, Target, measure, write_paths
 from benchmarks.plans import Plans, explain_on_postgresql, explain_on_sqlite
 from benchmarks.turns import Line, in_turns
 from schemas import Principal
-from storage.catalog import AttachmentTable, Database, PageTable, open_database
+from storage.catalog import AttachmentTable, Database, DatabaseOptions, PageTable, open_database
+from storage.catalog.postgresql.connections import connect
 from storage.pages import read_page
 
 SIZES = (10_000, 1_000_000)
@@ -112,7 +112,7 @@ def _filled(url: str, count: int, folder: Path) -> Iterator[Attachd]:
 
 async def _costs(database: str, urls: Sequence[str], askers: Sequence[Asker], passes: int) -> list[Cost]:
     await _check_plans(urls[1], askers[1])
-    opened = [await open_database(url, 5.0) for url in urls]
+    opened = [await open_database(url, DatabaseOptions()) for url in urls]
     taken: list[list[list[float]]] = [[] for _ in CASES]
     inputs = [[asker.inputs(case, (passes + 1) * _TURNS) for asker in askers] for case in CASES]
     try:
@@ -173,7 +173,7 @@ async def _plans(url: str) -> AsyncIterator[Plans]:
     if url.startswith("sqlite:"):
         yield Plans(functools.partial(explain_on_sqlite, url.removeprefix("sqlite:///")))
         return
-    connection = await asyncpg.connect(url, timeout=30)
+    connection = await connect(url, DatabaseOptions())
     try:
         yield Plans(functools.partial(explain_on_postgresql, connection))
     finally:
