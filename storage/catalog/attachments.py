@@ -4,12 +4,13 @@ What a change is allowed to do is decided inside its transaction, by the rule th
 it and the change, somebody else may have been faster.
 """
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 
 from schemas import Attachment, AttachmentItem, ChangeType, Record, Timestamp, Usage
 from storage.catalog import columns
-from storage.catalog.engine import Database, Script, in_turn, lookup, sql
+from storage.catalog.engine import Database, Parameters, Script, in_turn, lookup, sql
 from storage.catalog.events import log_event
 from storage.catalog.names import search_name
 
@@ -113,14 +114,8 @@ class AttachmentTable:
             *(record.created_at, record.scope, record.inline, record.file_key, capability_hash, media),
         )
 
-        def script() -> Script[None]:
-            if (yield _INSERT_COUNT_AND_LOG, values):
-                return
-            yield _INSERT, values
-            yield from count(record, 1)
-            yield from log_event("created", record, record.created_at)
-
-        await self._database.write(script)
+        # Not a function of its own in here: to make one for every upload, and its annotation, takes longer than to call it.
+        await self._database.write(functools.partial(_insert, record, values))
 
     async def change(self, event: ChangeType, ids: Sequence[str], rule: Rule, now: Timestamp) -> list[Record]:
         """Make of each row what `rule` says and log the event for it, all or nothing; gives the rows as they became.
@@ -137,6 +132,14 @@ class AttachmentTable:
     async def check(self) -> None:
         """Read a row, to know that the database answers."""
         await self._database.rows(_ANY, ())
+
+
+def _insert(record: Record, values: Parameters) -> Script[None]:
+    if (yield _INSERT_COUNT_AND_LOG, values):
+        return
+    yield _INSERT, values
+    yield from count(record, 1)
+    yield from log_event("created", record, record.created_at)
 
 
 def count(record: Record, sign: int) -> Script[None]:
