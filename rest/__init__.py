@@ -5,13 +5,25 @@ from rest.attachments import Authenticate, DownloadHandler, UploadHandler, attac
 from rest.chat import CHAT_PREFIXES, ChatOptions, chat_error, chat_routes
 from rest.documented import FILE_PARAMETERS, FORM, OPENAPI_PATH, OPERATIONS, UPLOAD_ERRORS
 from rest.documents import document_route
-from rest.exchanges import BODY_SOCKET, WHOLE_ANSWER, BodySocket, Busy, Exchange, NotFound, Shapes, answer, not_found
+from rest.exchanges import (
+    BODY_BYTES,
+    BODY_SOCKET,
+    WHOLE_ANSWER,
+    BodySocket,
+    Busy,
+    Exchange,
+    NotFound,
+    Shapes,
+    answer,
+    not_found,
+)
 from rest.files import FILES_PREFIXES, FilesOptions, files_error, files_routes
 from rest.headers import pick
 from rest.health import health_routes
 from rest.intake import CONVERSATION_HEADER, FILENAME_HEADER, INTAKE_HEADERS, TICKET_HEADER, receive_file, receive_form
 from rest.media import media_routes, render_media
 from rest.messages import message_routes
+from rest.metrics import METRICS_PATH, MetricsReaders, metrics_route
 from rest.multipart import MultipartReader, boundary_of
 from rest.operations import Answer, Content, Operation, Parameter, Refused, RestError
 from rest.rates import MEMORY, REDIS_SCHEMES, Rate, RateLimits, parse_rate
@@ -28,6 +40,7 @@ from rest.replies import (
 from rest.widget import WidgetRules, widget_routes
 
 __all__ = [
+    "BODY_BYTES",
     "BODY_SOCKET",
     "CHAT_PREFIXES",
     "CONVERSATION_HEADER",
@@ -38,6 +51,7 @@ __all__ = [
     "INTAKE_HEADERS",
     "INTERNAL_ERROR",
     "MEMORY",
+    "METRICS_PATH",
     "OPENAPI_PATH",
     "OPERATIONS",
     "REDIS_SCHEMES",
@@ -54,6 +68,7 @@ __all__ = [
     "ErrorAnswer",
     "Exchange",
     "FilesOptions",
+    "MetricsReaders",
     "MultipartReader",
     "Network",
     "NotFound",
@@ -82,6 +97,7 @@ __all__ = [
     "media_routes",
     "message_routes",
     "method_not_allowed",
+    "metrics_route",
     "not_found",
     "parse_networks",
     "parse_rate",

@@ -19,8 +19,8 @@ def parse_networks(texts: Iterable[str]) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(text) for text in texts)
 
 
-def limited_address(peer: str | None, forwarded: bytes | None, trusted: Sequence[Network]) -> str:
-    """The name to count the requests of a client under: its IPv4 address, or the network of its IPv6 address.
+def client_address(peer: str | None, forwarded: bytes | None, trusted: Sequence[Network]) -> Address | None:
+    """The address of a client; None when that is not known.
 
     `peer` is the address that the connection came from, `forwarded` the value of X-Forwarded-For.
     """
@@ -30,6 +30,15 @@ def limited_address(peer: str | None, forwarded: bytes | None, trusted: Sequence
         if (hop := _parse(hops.pop())) is None:
             break  # that proxy passed on what is no address: its requests count under its own
         address = hop
+    return address
+
+
+def limited_address(peer: str | None, forwarded: bytes | None, trusted: Sequence[Network]) -> str:
+    """The name to count the requests of a client under: its IPv4 address, or the network of its IPv6 address.
+
+    For the arguments see `client_address`.
+    """
+    address = client_address(peer, forwarded, trusted)
     if address is None:
         return UNKNOWN
     if isinstance(address, ipaddress.IPv6Address):

@@ -9,6 +9,7 @@ from rest.documented_media import MEDIA_OPERATIONS
 from rest.documents import DOCUMENT_HEADERS
 from rest.health import HEALTH_PATH, READINESS_PATH, Health
 from rest.intake import CONVERSATION_HEADER, FILENAME_HEADER, TICKET_HEADER
+from rest.metrics import METRICS_PATH
 from rest.operations import Answer, Content, Member, Operation, Parameter, head_of, header_parameters
 from schemas import Code, Id, Reason
 from storage import DOWNLOAD_PATH
@@ -112,6 +113,16 @@ _OPENAPI = Operation(
     },
     errors=(Code.INTERNAL_SERVER_ERROR,),
 )
+_METRICS = Operation(
+    id="get-metrics",
+    tag="process",
+    method="GET",
+    path=METRICS_PATH,
+    doc="What the server counts, for Prometheus.\n\nFor whom `metrics.token` or `metrics.allowed_addresses` lets in.",
+    parameters=(Parameter(name="authorization", place="header", doc="`Bearer` and `metrics.token`, if that is set."),),
+    answers={200: Answer(doc="The metrics.", content={"text/plain": _ANY, "application/openmetrics-text": _ANY})},
+    errors=(Code.UNAUTHORIZED, Code.FORBIDDEN, Code.INTERNAL_SERVER_ERROR),
+)
 OPERATIONS = (
     _UPLOAD,
     _DOWNLOAD,
@@ -121,6 +132,7 @@ OPERATIONS = (
     *MEDIA_OPERATIONS,
     *(_HEALTH, head_of(_HEALTH, (200,), (Code.INTERNAL_SERVER_ERROR,))),
     *(_READINESS, head_of(_READINESS, (200,), _FAILURES)),
+    *(_METRICS, head_of(_METRICS, (200,), (Code.UNAUTHORIZED, Code.FORBIDDEN, Code.INTERNAL_SERVER_ERROR))),
     *API_OPERATIONS,
     *(_OPENAPI, head_of(_OPENAPI, (200, 304), (Code.INTERNAL_SERVER_ERROR,))),
 )

@@ -30,6 +30,8 @@ WHOLE_ANSWER = "attachd.whole_answer"
 # The name of an ASGI extension: `scope["extensions"][BODY_SOCKET](left)` gives a BodySocket for the last `left` bytes of the
 # body, which the application has not received yet, or None.
 BODY_SOCKET = "attachd.body_socket"
+# The name in the scope of how many bytes of the body a handler has read, once it is done.
+BODY_BYTES = "attachd.body_bytes"
 LINGER_S = 5.0  # how long a refused body is read on and dropped; nginx's `lingering_timeout`
 LINGER_IDLE_S = 1.0  # how long nothing may come meanwhile: a client that waits for the connection to end need not wait longer
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
@@ -174,11 +176,16 @@ async def answer(handle: Callable[[Exchange], Awaitable[None]], exchange: Exchan
     except Exception as error:  # noqa: BLE001 - the edge: whatever it is, it is logged once and the client learns nothing of it
         _log(exchange, error)
         await _reply_unless_started(exchange, render(internal_error()))
+    finally:
+        exchange.scope[BODY_BYTES] = exchange.body_bytes
 
 
 def _log(exchange: Exchange, error: Exception) -> None:
     fields = {"request_id": exchange.scope.get("request_id", "")}
-    logger.error("%s %s failed", exchange.scope["method"], _route(exchange.scope), exc_info=error, extra={"fields": fields})
+    trace: Exception | None = error
+    if isinstance(error, ServiceError) and error.code is Code.SERVICE_UNAVAILABLE:  # an outage, and no bug to be found
+        fields["cause"], trace = error.cause, None
+    logger.error("%s %s failed", exchange.scope["method"], _route(exchange.scope), exc_info=trace, extra={"fields": fields})
 
 
 def _route(scope: Scope) -> str:

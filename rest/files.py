@@ -108,7 +108,7 @@ def _counted(authenticate: Authenticate, rates: RateLimits, rate: Rate) -> Authe
 
     async def authenticate_and_count(scope: Scope) -> Principal:
         principal = await authenticate(scope)
-        await rates.hit("files", rate, principal.user_id)
+        await rates.hit("files.rate_limit", rate, principal.user_id)
         return principal
 
     return authenticate_and_count

@@ -5,6 +5,7 @@ Counts are kept in the process, or in a Redis that all processes share.
 
 import math
 import time
+from collections.abc import Callable
 
 from limits import RateLimitItem, parse
 from limits.aio.strategies import FixedWindowRateLimiter
@@ -24,18 +25,23 @@ def parse_rate(text: str) -> Rate:
 
 
 class RateLimits:
-    """The counts of a server. `storage_url` is `memory://`, or the URL of a Redis."""
+    """The counts of a server. `storage_url` is `memory://`, or the URL of a Redis; `on_refused` is told whose limit it was."""
 
-    def __init__(self, storage_url: str = MEMORY) -> None:
+    def __init__(self, storage_url: str = MEMORY, on_refused: Callable[[str], None] = lambda _name: None) -> None:
+        self._on_refused = on_refused
         storage = storage_from_string(f"async+{storage_url}", wrap_exceptions=True, implementation="redispy")
         self._limiter = FixedWindowRateLimiter(storage)
 
     async def hit(self, name: str, rate: Rate, caller: str) -> None:
-        """Count a request of the caller. Raises RateLimited, with when to come again, and SERVICE_UNAVAILABLE."""
+        """Count a request of the caller against the limit of that name.
+
+        Raises RateLimited, with when to come again, and SERVICE_UNAVAILABLE.
+        """
         try:
             if await self._limiter.hit(rate, name, caller):
                 return
             stats = await self._limiter.get_window_stats(rate, name, caller)
         except StorageError as error:
             raise ServiceError(Code.SERVICE_UNAVAILABLE, "requests cannot be counted now, try again") from error
+        self._on_refused(name)
         raise RateLimited(max(1, math.ceil(stats.reset_time - time.time())))

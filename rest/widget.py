@@ -86,10 +86,10 @@ def counted(authenticate: Authenticate, rates: RateLimits, rules: WidgetRules) -
 
     async def authenticate_and_count(scope: Scope) -> Principal:
         principal = await authenticate(scope)
-        await rates.hit("widget-session", rules.session_rate, principal.user_id)
+        await rates.hit("widget.rate_limit", rules.session_rate, principal.user_id)
         forwarded = pick(scope["headers"], _FORWARDED).get(b"x-forwarded-for")
         address = limited_address(scope["client"][0] if scope.get("client") else None, forwarded, rules.trusted_proxies)
-        await rates.hit("widget-address", rules.address_rate, address)
+        await rates.hit("widget.address_rate_limit", rules.address_rate, address)
         return principal
 
     return authenticate_and_count

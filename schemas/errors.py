@@ -62,6 +62,9 @@ _REASON_CODES = {
 }
 
 
+_MAX_CAUSE_CHARACTERS = 500
+
+
 class Fault(enum.Enum):
     """What was wrong with a request, finer than the `Code`: for the APIs whose documents have a word of their own for it."""
 
@@ -83,6 +86,13 @@ class ServiceError(Exception):
         self.message = message
         self.reason = reason
         self.fault = fault
+
+    @property
+    def cause(self) -> str:
+        """What a driver raised that this was made of, in one line for the log; empty if there was nothing of the kind."""
+        if self.__cause__ is None:
+            return ""
+        return f"{type(self.__cause__).__qualname__}: {' '.join(str(self.__cause__).split())[:_MAX_CAUSE_CHARACTERS]}"
 
 
 class RateLimited(ServiceError):  # noqa: N818 (it says what happened; that it is an error its base says)

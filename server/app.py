@@ -8,6 +8,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
+from pathlib import Path
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Router
@@ -16,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from procedures import Router as ProcedureRouter
 from procedures import app_router
 from rest import (
+    BODY_BYTES,
     CONVERSATION_HEADER,
     FILENAME_HEADER,
     TICKET_HEADER,
@@ -26,8 +28,8 @@ from rest import (
 from schemas import ServiceError
 from server import openapi
 from server.credentials import Authenticator
-from server.log import RequestLog
 from server.mail import Delivery, delivery
+from server.observing import Observing
 from server.routes import rest_routes, shapes
 from server.settings import Settings
 from server.state import BEGIN_SHUTDOWN, BUSY, UPGRADES
@@ -46,6 +48,7 @@ from server.trpc.requests import Rules
 from storage import Store
 
 TRPC_PREFIX = "/api/trpc/"
+TRPC_ROUTE = f"{TRPC_PREFIX}{{procedure}}"
 CLIENT_CLOSED = 499  # in the log: the client went away before anything was answered (nginx's status for it)
 # What pages of allowed origins may send and read beside the safelisted headers (Fetch standard).
 CORS_REQUEST_HEADERS = (
@@ -64,24 +67,27 @@ CORS_EXPOSED_HEADERS = (
 )
 
 
-def create_app(settings: Settings, routers: Iterable[ProcedureRouter] = ()) -> "App":
+def create_app(settings: Settings, routers: Iterable[ProcedureRouter] = (), shared: Path | None = None) -> "App":
     """The application of these settings; `routers` are merged beside the procedures of attachd.
+
+    `shared` is a folder for all workers of the server, through which they know each other's metrics; None for one alone.
 
     Does no I/O: the store is opened by the lifespan. Raises TypeError when the procedures cannot be frozen.
     """
-    return App(settings, routers)
+    return App(settings, routers, shared)
 
 
 class App:
     """The ASGI application: routes requests to the tRPC endpoint and to the REST handlers, names and logs them."""
 
-    def __init__(self, settings: Settings, routers: Iterable[ProcedureRouter]) -> None:
+    def __init__(self, settings: Settings, routers: Iterable[ProcedureRouter], shared: Path | None = None) -> None:
         router = app_router()
         for other in routers:
             router.merge(other)
         self._settings = settings
         self._procedures = router.freeze(check_outputs=settings.server.development)
-        self._log = RequestLog() if settings.server.request_log else None
+        self._shared = shared
+        self._observing: Observing | None = None
         # Unique over processes and restarts, and cheap: random once, then counted.
         prefix = secrets.token_hex(6)
         self._next_request_id = (f"{prefix}-{number:x}" for number in itertools.count(1)).__next__
@@ -155,9 +161,14 @@ class App:
         try:
             await handler(scope, receive, observe)
         finally:
-            if self._log is not None:
+            if self._observing is not None:
                 route = scope["route"].path if "route" in scope else scope["path"]
-                self._log.record(scope["method"], route, status or CLIENT_CLOSED, started, size, scope["request_id"])
+                meter, log = self._observing.meters.route(route), self._observing.log
+                meter.answered(scope["method"], status or CLIENT_CLOSED, started, size)
+                if received := scope.get(BODY_BYTES):
+                    meter.received(received)
+                if log is not None:
+                    log.record(scope["method"], route, status or CLIENT_CLOSED, started, size, scope["request_id"])
 
     def begin_shutdown(self) -> None:
         """The process begins to stop: end what would go on for ever, let the rest finish. Does nothing the second time."""
@@ -187,13 +198,15 @@ class App:
             await self._delivery.aclose(self._settings.server.shutdown_grace_seconds)
         if self._store is not None:
             await self._store.aclose()
-        if self._log is not None:
-            self._log.flush()
+        if self._observing is not None:
+            self._observing.close()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _open(self) -> None:
         settings = self._settings
-        store = await open_settled(settings)
+        self._observing = observing = Observing(settings, self._procedures, TRPC_ROUTE, self._shared)
+        meters, log = observing.meters, observing.log
+        store = await open_settled(settings, observing.watch())
         self._store = store
         if settings.upload.backend == "s3":  # what no start finds out, the first client would
             await store.check()
@@ -203,7 +216,7 @@ class App:
             self._endings.append(self._delivery.stop)
         trusted = (settings.server.base_url, *settings.server.allowed_origins)
         authenticator = Authenticator(store.credentials, settings.auth.session_cookie, trusted)
-        calls = Calls(self._procedures, store.attachments, authenticator, stacks=settings.server.development)
+        calls = Calls(self._procedures, store.attachments, authenticator, meters, stacks=settings.server.development)
         stream = settings.stream
         limits = StreamLimits(
             ping_s=stream.ping_seconds,
@@ -213,9 +226,9 @@ class App:
             jsonl_ping_s=stream.jsonl_ping_seconds,
             recheck_s=max(settings.auth.session_cache_seconds, 1.0),
         )
-        subscriptions = Subscriptions(self._procedures, calls, limits, self._log)
-        lines = LineStreams(calls, limits, self._log)
-        self._sockets = WebSocketEndpoint(TRPC_PREFIX, calls, settings, self._log, self._next_request_id)
+        subscriptions = Subscriptions(self._procedures, calls, limits, log)
+        lines = LineStreams(calls, limits, log)
+        self._sockets = WebSocketEndpoint(TRPC_PREFIX, calls, settings, log, self._next_request_id)
         self._endings += [subscriptions.close, lines.close, self._sockets.begin_shutdown]
         self._trpc = TrpcEndpoint(
             TRPC_PREFIX,
@@ -227,9 +240,9 @@ class App:
                 body_idle_s=settings.upload.idle_timeout_seconds,
             ),
             Streams(lines, subscriptions),
-            self._log,
+            log,
         )
-        routes = rest_routes(settings, store, authenticator, self._openapi())
+        routes = rest_routes(settings, store, authenticator, self._openapi(), meters, observing.report(store))
         self._fixed = {route.path: route.app for route in routes if not route.param_convertors}
         self._rest = Router(routes, redirect_slashes=False, default=NotFound(self._shapes))
 

@@ -61,6 +61,7 @@ def serve(config: Path | None, host: str | None, port: int | None, workers: int 
         except SettingsError as error:
             raise Mistake(str(error)) from error
     settings = load(config, options)
+    configure_logging(settings.log.level, settings.log.format)
     sys.exit(attempt(lambda: dev.serve(settings) if development else serving.serve(settings)))
 
 

@@ -1,9 +1,8 @@
-"""What the process writes to standard error: JSON, one object a line, of requests and of events.
+"""What the process writes to standard error, of requests and of events; for the form of the lines see `log_lines.py`.
 
-A line names methods, route patterns, procedures and ids; never a token, a header, an input or a file name. The request
-log is on the path of every request, so `record` only appends to a list. Lines are encoded and written together a moment
-later, in pieces of at most PIPE_BUF bytes that end with a line, since the kernel keeps those whole when several workers
-write to one pipe. A reader that stalls stalls the server: lines are delayed rather than lost or piled up in memory.
+The request log is on the path of every request, so `record` only appends to a list. Lines are encoded and written together
+a moment later, in pieces of at most PIPE_BUF bytes that end with a line, since the kernel keeps those whole when several
+workers write to one pipe. A reader that stalls stalls the server: lines are delayed rather than lost or piled up in memory.
 Measured on 2026-11-22: see docs/decisions/0011-request-log.md.
 """
 
@@ -14,9 +13,10 @@ import os
 import select
 import time
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-import msgspec
+from schemas import Code, ServiceError
+from server.log_lines import EncodeLine, RequestLine, encode_line, log_config
 
 FLUSH_AFTER_S: Final = 0.05
 MAX_PENDING_LINES: Final = 1000
@@ -26,21 +26,12 @@ MAX_ROUTE_CHARACTERS: Final = 200
 PIPE_BUF: Final = select.PIPE_BUF
 
 _STDERR: Final = 2
-_encoder: Final = msgspec.json.Encoder()
 _logger: Final = logging.getLogger("attachd")
+_SERVER_ERROR: Final = 500
+_SERVER_ERRORS: Final = frozenset(code.name for code in Code if code.http_status >= _SERVER_ERROR)
 
-
-class RequestLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One request. `ms` runs from its headers to the end of its answer; `bytes` is the size of the answer's body."""
-
-    time: str
-    level: str
-    method: str
-    route: str
-    status: int
-    ms: float
-    bytes: int
-    request_id: str
+# Method, route, status, start and end by `time.perf_counter()`, bytes, request id, error, trace id.
+Recorded = tuple[str, str, int, float, float, int, str, str, str]
 
 
 def write_stderr(data: bytes) -> None:
@@ -54,25 +45,42 @@ def write_stderr(data: bytes) -> None:
 
 
 class RequestLog:
-    """Collects the requests of one event loop and writes them `flush_after_s` later; call `flush` at shutdown."""
+    """Collects the requests of one event loop and writes them `flush_after_s` later; call `flush` at shutdown.
+
+    `errors_only` leaves out what went well and what was the client's fault.
+    """
 
     def __init__(
         self,
         write: Callable[[bytes], None] = write_stderr,
         *,
+        encode: EncodeLine = encode_line,
+        errors_only: bool = False,
         flush_after_s: float = FLUSH_AFTER_S,
         max_pending: int = MAX_PENDING_LINES,
     ) -> None:
         self._write = write
+        self._encode = encode
+        self._errors_only = errors_only
         self._flush_after_s = flush_after_s
         self._max_pending = max_pending
-        self._pending: list[tuple[str, str, int, float, float, int, str]] = []
+        self._pending: list[Recorded] = []
         self._clock = Clock()
 
-    def record(self, method: str, route: str, status: int, started: float, size_bytes: int, request_id: str) -> None:
+    def record(
+        self,
+        method: str,
+        route: str,
+        status: int,
+        started: float,
+        size_bytes: int,
+        request_id: str,
+        error: str = "",
+        trace_id: str = "",
+    ) -> None:
         """Note one answered request; `started` is the `time.perf_counter()` of its beginning. Needs a running loop."""
         pending = self._pending
-        pending.append((method, route, status, started, time.perf_counter(), size_bytes, request_id))
+        pending.append((method, route, status, started, time.perf_counter(), size_bytes, request_id, error, trace_id))
         if len(pending) == 1:
             asyncio.get_running_loop().call_later(self._flush_after_s, self.flush)
         elif len(pending) >= self._max_pending:
@@ -86,37 +94,34 @@ class RequestLog:
         self._clock.synchronise()
         at = self._clock.text
         piece = bytearray()
-        for method, route, status, started, ended, size_bytes, request_id in pending:
-            line = RequestLine(
-                time=at(ended),
-                level="error" if status >= 500 else "info",
-                method=method,
-                route=route[:MAX_ROUTE_CHARACTERS],
-                status=status,
-                ms=round((ended - started) * 1000, 3),
-                bytes=size_bytes,
-                request_id=request_id,
-            )
-            encoded = encode_line(line)
+        for recorded in pending:
+            failed = recorded[2] >= _SERVER_ERROR or recorded[7] in _SERVER_ERRORS
+            if self._errors_only and not failed:
+                continue
+            encoded = self._encode(_line(recorded, "error" if failed else "info", at))
             if len(piece) + len(encoded) >= PIPE_BUF:
                 self._write(bytes(piece))
                 piece = bytearray()
             piece += encoded
             piece += b"\n"
-        self._write(bytes(piece))
+        if piece:
+            self._write(bytes(piece))
 
 
-def encode_line(line: RequestLine | dict[str, Any]) -> bytes:
-    """One JSON object; lone surrogates, which a client can send in a path, become question marks."""
-    try:
-        return _encoder.encode(line)
-    except UnicodeEncodeError:
-        fields = line if isinstance(line, dict) else msgspec.structs.asdict(line)
-        return _encoder.encode({key: _printable(value) for key, value in fields.items()})
-
-
-def _printable(value: object) -> object:
-    return value.encode(errors="replace").decode() if isinstance(value, str) else value
+def _line(recorded: Recorded, level: str, at: Callable[[float], str]) -> RequestLine:
+    method, route, status, started, ended, size_bytes, request_id, error, trace_id = recorded
+    return RequestLine(
+        time=at(ended),
+        level=level,
+        method=method,
+        route=route[:MAX_ROUTE_CHARACTERS],
+        status=status,
+        ms=round((ended - started) * 1000, 3),
+        bytes=size_bytes,
+        request_id=request_id,
+        error=error,
+        trace_id=trace_id,
+    )
 
 
 class Clock:
@@ -142,38 +147,9 @@ class Clock:
         return f"{self._text}.{rest:03d}Z"
 
 
-class JsonFormatter(logging.Formatter):
-    """Formats an event as one JSON line: time, level, logger, message, the event's own fields, and its traceback."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One line without its newline."""
-        line: dict[str, Any] = {
-            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(record.created))}.{int(record.msecs):03d}Z",
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-            **getattr(record, "fields", {}),
-        }
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return encode_line(line).decode()
-
-
-# For `logging.config.dictConfig`, here and in each worker (uvicorn applies it there). The root logger belongs to the
-# process; those of libraries stay as they are.
-LOG_CONFIG: Final[dict[str, Any]] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"json": {"()": JsonFormatter}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "stream": "ext://sys.stderr"}},
-    "root": {"handlers": ["stderr"], "level": "WARNING"},
-    "loggers": {"attachd": {"level": "INFO"}},
-}
-
-
-def configure_logging() -> None:
-    """Apply LOG_CONFIG to this process."""
-    logging.config.dictConfig(LOG_CONFIG)
+def configure_logging(level: str = "info", format: str = "json") -> None:
+    """Have this process write events in that format, from that level on."""
+    logging.config.dictConfig(log_config(level, format))
 
 
 def log_event(message: str, **fields: str | float | None) -> None:
@@ -182,6 +158,12 @@ def log_event(message: str, **fields: str | float | None) -> None:
 
 
 def log_exception(error: BaseException, *, route: str, request_id: str) -> None:
-    """Write an unexpected exception with its traceback, once; the client reads "Internal server error" and the id."""
+    """Write what somebody must look at, once; the client reads "Internal server error" and the id.
+
+    An outage is no bug: of a database or storage that failed the log has what its driver said, without a traceback.
+    """
     fields = {"route": route[:MAX_ROUTE_CHARACTERS], "request_id": request_id}
-    _logger.error("unexpected exception", exc_info=error, extra={"fields": fields})
+    if isinstance(error, ServiceError) and error.code is Code.SERVICE_UNAVAILABLE:
+        _logger.error("unavailable: %s", error.message, extra={"fields": fields | {"cause": error.cause}})
+    else:
+        _logger.error("unexpected exception", exc_info=error, extra={"fields": fields})

@@ -8,6 +8,7 @@ from rest import (
     OPENAPI_PATH,
     ChatOptions,
     FilesOptions,
+    MetricsReaders,
     RateLimits,
     Reply,
     Shapes,
@@ -22,12 +23,14 @@ from rest import (
     health_routes,
     media_routes,
     message_routes,
+    metrics_route,
     render_media,
     widget_routes,
 )
 from schemas import ServiceError
 from server.credentials import Authenticator
-from server.setting_rules import rate_of, trusted_proxies
+from server.metrics import Meters, MetricsReport
+from server.setting_rules import metrics_networks, rate_of, trusted_proxies
 from server.settings import Settings
 from server.trpc import responses
 from storage import MEBIBYTE, Store, api_b, api_b_widget, api_c, api_d
@@ -35,9 +38,11 @@ from storage import MEBIBYTE, Store, api_b, api_b_widget, api_c, api_d
 READY_TIMEOUT_S = 5.0  # seconds that /readyz waits for the database and the storage
 
 
-def rest_routes(settings: Settings, store: Store, authenticator: Authenticator, document: bytes) -> list[Route]:
-    """All of them; `document` is what /openapi.json gives."""
-    rates = RateLimits(settings.rates.storage_url)
+def rest_routes(
+    settings: Settings, store: Store, authenticator: Authenticator, document: bytes, meters: Meters, report: MetricsReport
+) -> list[Route]:
+    """All of them; `document` is what /openapi.json gives, `report` what /metrics does."""
+    rates = RateLimits(settings.rates.storage_url, meters.refused)
     return [
         *attachment_routes(
             store.attachments,
@@ -56,7 +61,16 @@ def rest_routes(settings: Settings, store: Store, authenticator: Authenticator, 
         *chat_routes(store.attachments, authenticator.token, _chat_options(settings)),
         *health_routes(store.check, READY_TIMEOUT_S),
         document_route(OPENAPI_PATH, document),
+        *([metrics_route(report.read, _metrics_readers(settings))] if settings.metrics.enabled else []),
     ]
+
+
+def _metrics_readers(settings: Settings) -> MetricsReaders:
+    return MetricsReaders(
+        token=settings.metrics.token,
+        networks=metrics_networks(settings.metrics),
+        trusted_proxies=trusted_proxies(settings.server.trusted_proxies),
+    )
 
 
 def shapes(procedures_prefix: str) -> Shapes:

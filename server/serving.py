@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from types import FrameType
 from typing import Never
 
@@ -27,8 +28,10 @@ from schemas import ServiceError
 from server.app import App, create_app
 from server.body_socket import BodyProtocol
 from server.descriptors import raise_limit
-from server.log import LOG_CONFIG, log_event
+from server.log import log_event
+from server.log_lines import log_config
 from server.mail import check_mail
+from server.metrics import shared_folder
 from server.migration import StartError, ensure_schema
 from server.plugins import load_routers
 from server.settings import Settings, SettingsError, with_port
@@ -83,14 +86,15 @@ def run(settings: Settings, listening: socket.socket) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _leave)
     raise_limit()
-    config = uvicorn_config(settings, functools.partial(_create_app, settings))
     log_event("serving", url=settings.server.base_url, workers=settings.server.workers)
     with listening:
         if settings.server.workers == 1:
-            uvicorn.Server(config).run(sockets=[listening])
+            uvicorn.Server(uvicorn_config(settings, functools.partial(_create_app, settings))).run(sockets=[listening])
             return 0
-        supervisor = Multiprocess(config, sockets=[listening])
-        supervisor.run()
+        with shared_folder() as folder:
+            config = uvicorn_config(settings, functools.partial(_create_app, settings, Path(folder)))
+            supervisor = Multiprocess(config, sockets=[listening])
+            supervisor.run()
     failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     return STARTUP_FAILURE if failed else 0
 
@@ -116,7 +120,7 @@ def uvicorn_config(settings: Settings, create: Callable[[], App]) -> uvicorn.Con
         http=BodyProtocol,
         ws="none",
         workers=workers,
-        log_config=LOG_CONFIG,
+        log_config=log_config(settings.log.level, settings.log.format),
         # Of one worker our own line says all there is to say; a supervisor also tells which worker died.
         log_level="info" if workers > 1 else "warning",
         access_log=False,
@@ -129,7 +133,7 @@ def uvicorn_config(settings: Settings, create: Callable[[], App]) -> uvicorn.Con
     )
 
 
-def _create_app(settings: Settings) -> App:
+def _create_app(settings: Settings, shared: Path | None = None) -> App:
     """The application of one process.
 
     A worker stops when its supervisor was killed: nobody else would stop it, and it would keep the port for ever.
@@ -138,7 +142,7 @@ def _create_app(settings: Settings) -> App:
     if supervisor is not None:
         threading.Thread(target=_stop_after, args=[supervisor], name="attachd-supervisor", daemon=True).start()
     try:
-        app = create_app(settings, load_routers(settings.server.plugins))
+        app = create_app(settings, load_routers(settings.server.plugins), shared)
     except SettingsError:  # a plugin that was changed since `serve` tried it: trying again would not help
         logging.getLogger("attachd").exception("cannot load the plugins")
         sys.exit(STARTUP_FAILURE)

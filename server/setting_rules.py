@@ -12,6 +12,7 @@ import msgspec
 
 from rest import MEMORY, REDIS_SCHEMES, Network, Rate, parse_networks, parse_rate
 from server.mail_settings import SECURITY, MailSettings
+from server.observing_settings import FORMATS, LEVELS, LogSettings, MetricsSettings, TracingSettings
 from server.setting_types import Settings, SettingsError
 from server.upload_rules import check_upload
 from storage import SigningKey, parse_key
@@ -56,6 +57,9 @@ def checked(settings: Settings) -> Settings:
     trusted_proxies(server.trusted_proxies)
     _check_rates(settings.rates.storage_url)
     _check_mail(settings.mail)
+    _check_log(settings.log)
+    metrics_networks(settings.metrics)
+    _check_tracing(settings.tracing)
     if not server.base_url and server.host in _WILDCARD_HOSTS:
         raise SettingsError(
             f"server.base_url is needed when server.host is {server.host!r}; write the origin that clients use, "
@@ -120,6 +124,57 @@ def _check_mail(mail: MailSettings) -> None:
         raise SettingsError("mail.sender is needed with mail.host: write the address that mails come from")
     if mail.sender:
         mail_sender(mail)
+
+
+def _check_log(log: LogSettings) -> None:
+    for name, value, known in (("level", log.level, LEVELS), ("format", log.format, FORMATS)):
+        if value not in known:
+            raise SettingsError(f"log.{name}: unknown {value!r}; write {', '.join(known[:-1])} or {known[-1]}")
+
+
+def metrics_networks(metrics: MetricsSettings) -> tuple[Network, ...]:
+    """The networks of `metrics.allowed_addresses`. Raises SettingsError, also for a token that no header can hold."""
+    if not re.fullmatch(r"[!-~]*", metrics.token):
+        raise SettingsError("metrics.token must be visible ASCII without blanks, such as `openssl rand -hex 32` prints")
+    try:
+        return parse_networks(metrics.allowed_addresses)
+    except ValueError as error:
+        raise SettingsError(f'metrics.allowed_addresses: {error}; write such as "10.0.0.0/8" or "127.0.0.1"') from None
+
+
+def tracing_headers(texts: Sequence[str]) -> dict[str, str]:
+    """The headers of `tracing.headers`. Raises SettingsError, which shows none of them."""
+    headers = {}
+    for place, text in enumerate(texts, 1):
+        name, separator, value = text.partition("=")
+        if not separator or not re.fullmatch(r"[A-Za-z0-9-]+", name.strip()) or not value.isprintable():
+            raise SettingsError(f"tracing.headers, header {place}: write it as name=value")
+        headers[name.strip()] = value.strip()
+    return headers
+
+
+def _check_tracing(tracing: TracingSettings) -> None:
+    tracing_headers(tracing.headers)
+    if not tracing.endpoint:
+        return
+    try:
+        parts = urlsplit(tracing.endpoint)
+    except ValueError as error:
+        raise SettingsError(f"tracing.endpoint: {error}") from None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or parts.username is not None:
+        raise SettingsError(
+            'tracing.endpoint must be an http or https URL without a user, such as "http://127.0.0.1:4318/v1/traces"'
+        )
+    for package in ("opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http"):
+        if not _is_installed(package):
+            raise SettingsError(f"tracing.endpoint: the package {package} is missing; install attachd[otel]")
+
+
+def _is_installed(package: str) -> bool:
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ModuleNotFoundError:  # nor what it is in
+        return False
 
 
 def mail_sender(mail: MailSettings) -> Mailbox:

@@ -8,6 +8,7 @@ from msgspec import Meta
 from server.api_settings import ChatSettings, FilesSettings
 from server.database_settings import DatabaseSettings
 from server.mail_settings import MailSettings
+from server.observing_settings import LogSettings, MetricsSettings, TracingSettings
 from server.upload_settings import UploadSettings
 
 # RFC 6265, 4.1.1: the name of a cookie is a token of RFC 9110.
@@ -211,6 +212,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     mail: MailSettings = MailSettings()
     files: FilesSettings = FilesSettings()
     chat: ChatSettings = ChatSettings()
+    log: LogSettings = LogSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
 
 
 class SettingKey(msgspec.Struct, frozen=True, kw_only=True):

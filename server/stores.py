@@ -5,12 +5,12 @@ from server.mail import mail_options
 from server.setting_rules import signing_keys
 from server.settings import Settings
 from server.upload_rules import s3_options
-from storage import MEBIBYTE, DatabaseOptions, Options, Store, api_a
+from storage import MEBIBYTE, DatabaseOptions, Options, Store, Watch, api_a
 
 _DAY_S = 86_400.0
 
 
-async def open_settled(settings: Settings) -> Store:
+async def open_settled(settings: Settings, watch: Watch | None = None) -> Store:
     """The open store, whose database must have the newest schema. Raises SERVICE_UNAVAILABLE."""
     return await storage.open_store(
         database_url=settings.database.url,
@@ -38,4 +38,5 @@ async def open_settled(settings: Settings) -> Store:
             url_window_s=settings.signing.url_window_seconds,
             mail=mail_options(settings),
         ),
+        watch=watch or Watch(),
     )

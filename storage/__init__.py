@@ -1,8 +1,23 @@
 """Keeping attachments: the rules, the catalog of rows, the bytes. Imports schemas and nothing else of ours."""
 
 from storage.attachments import Attachments, Download
+from storage.blobs import BlobInfo, BlobReader, Blobs, BlobWriter
 from storage.capabilities import capability_hash, fresh_capability
-from storage.catalog import DatabaseOptions, KeyInfo, OutboxEntry, is_postgresql, migrate, schema_is_current
+from storage.catalog import (
+    Database,
+    DatabaseOptions,
+    KeyInfo,
+    Lookup,
+    OutboxEntry,
+    Parameters,
+    Row,
+    Script,
+    Statement,
+    TellsFailures,
+    is_postgresql,
+    migrate,
+    schema_is_current,
+)
 from storage.clock import timestamp
 from storage.credentials import Credentials, is_widget_token
 from storage.filenames import extension_of
@@ -11,7 +26,7 @@ from storage.keys import SigningKeyInfo
 from storage.links import DOWNLOAD_PATH, MEDIA_PATH
 from storage.messages import Draft, Messages, Posted
 from storage.options import MailOptions, Options, S3Options
-from storage.outbox import LeaseLost, Outbox, Outgoing
+from storage.outbox import LeaseLost, Outbox, OutboxDepth, Outgoing
 from storage.policies import (
     API_A,
     EXECUTABLES_AND_SCRIPTS,
@@ -25,7 +40,7 @@ from storage.policies import (
     api_d,
 )
 from storage.signing import SigningKey, is_signed, parse_key
-from storage.store import Store, open_store
+from storage.store import Store, Watch, open_store
 from storage.sweep import SweepReport
 from storage.uploads import BeginUpload, Details, Upload
 
@@ -37,7 +52,12 @@ __all__ = [
     "MEDIA_PATH",
     "Attachments",
     "BeginUpload",
+    "BlobInfo",
+    "BlobReader",
+    "BlobWriter",
+    "Blobs",
     "Credentials",
+    "Database",
     "DatabaseOptions",
     "Details",
     "Download",
@@ -45,20 +65,28 @@ __all__ = [
     "FileType",
     "KeyInfo",
     "LeaseLost",
+    "Lookup",
     "MailOptions",
     "Messages",
     "Options",
     "Outbox",
+    "OutboxDepth",
     "OutboxEntry",
     "Outgoing",
+    "Parameters",
     "Policy",
     "Posted",
+    "Row",
     "S3Options",
+    "Script",
     "SigningKey",
     "SigningKeyInfo",
+    "Statement",
     "Store",
     "SweepReport",
+    "TellsFailures",
     "Upload",
+    "Watch",
     "api_a",
     "api_b",
     "api_b_widget",

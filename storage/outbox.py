@@ -34,6 +34,14 @@ class Outgoing(msgspec.Struct, frozen=True, kw_only=True):
     paths: Mapping[str, str]
 
 
+class OutboxDepth(msgspec.Struct, frozen=True):
+    """How many messages are in a state, and when the oldest of them was made, in seconds since 1970."""
+
+    state: OutboxState
+    count: int
+    oldest_at: float
+
+
 class Outbox:
     """The outbox of all organizations. Raises SERVICE_UNAVAILABLE when the database fails.
 
@@ -126,6 +134,10 @@ class Outbox:
     async def entries(self, state: OutboxState | None, limit: int) -> list[OutboxEntry]:
         """Up to `limit` entries: of that state, newest first, or all that are not sent, oldest first."""
         return await self._table.entries(state, limit)
+
+    async def depths(self, within_s: float) -> list[OutboxDepth]:
+        """Of each state but `sent`, if there are such. Counts 10,000 at most. Raises TIMEOUT after so many seconds."""
+        return [OutboxDepth(state, count, _seconds(oldest)) for state, count, oldest in await self._table.depths(within_s)]
 
     async def retry(self, ids: Sequence[str] | None) -> list[str]:
         """Have these sent now, or without ids all that failed or are unknown; gives the ids of those that will be."""

@@ -2,9 +2,12 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
+
+import msgspec
 
 from schemas import Code, ServiceError, SignedUrl
 from storage.attachments import Attachments
@@ -29,6 +32,21 @@ from storage.policies import API_A, Policy
 from storage.sweep import Sweep, SweepAges, SweepReport
 
 CHECK_SHARED_S = 1.0
+Place = TypeVar("Place")
+
+
+def _as_it_is(place: Place) -> Place:
+    return place
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """What stands between the services and the places where things are kept, for those who count and trace."""
+
+    database: Callable[[Database], Database] = _as_it_is
+    blobs: Callable[[Blobs], Blobs] = _as_it_is
+
+
+_UNWATCHED = Watch()
 
 
 class Store:
@@ -110,6 +128,7 @@ async def open_store(
     credential_cache_s: float = 10.0,
     policy: Policy = API_A,
     options: Options | None = None,
+    watch: Watch = _UNWATCHED,
 ) -> Store:
     """Open the database, which must have the newest schema, and where the bytes are.
 
@@ -126,7 +145,7 @@ async def open_store(
     except ServiceError:
         await database.aclose()
         raise
-    return Store(database, blobs, credential_cache_s, policy, options or Options())
+    return Store(watch.database(database), watch.blobs(blobs), credential_cache_s, policy, options or Options())
 
 
 def _open_folder(directory: Path) -> Blobs:

@@ -3,8 +3,9 @@
 They move bytes between the socket and the pure core in `server/trpc/`; what runs the procedures is shared: `calls.py`.
 """
 
+from server.transports.bodies import Limits
 from server.transports.calls import Calls
-from server.transports.http import Limits, Streams, TrpcEndpoint
+from server.transports.http import Streams, TrpcEndpoint
 from server.transports.jsonl import LineStreams
 from server.transports.sse import Subscriptions
 from server.transports.streams import StreamLimits

@@ -2,12 +2,14 @@
 
 import traceback
 from collections.abc import Mapping
+from time import perf_counter
 from typing import Any
 
 from procedures import Call, Context, Procedure, Procedures, ReadInput
 from schemas import ServiceError
 from server.credentials import Authenticator
 from server.log import log_exception
+from server.metrics import Meters
 from server.trpc import responses
 from server.trpc.jsonl import Output, Settled
 from server.trpc.responses import Outcome
@@ -22,8 +24,17 @@ class Calls:
     """Runs the procedures of a frozen map. `stacks` puts stacks into errors, for development."""
 
     def __init__(
-        self, procedures: Procedures, attachments: Attachments, authenticator: Authenticator, *, stacks: bool = False
+        self,
+        procedures: Procedures,
+        attachments: Attachments,
+        authenticator: Authenticator,
+        meters: Meters,
+        *,
+        stacks: bool = False,
     ) -> None:
+        self.meters = meters
+        self._called = meters.calls.called
+        self._failed = meters.calls.failed
         self.find = procedures.get
         self.encoders = {procedure.path: responses.encoder(procedure) for procedure in procedures}
         self._whole_encoders = {procedure.path: responses.whole_encoder(procedure) for procedure in procedures}
@@ -47,13 +58,21 @@ class Calls:
             return self.failure(error, ROUTE, request_id)
 
     async def outcome(self, procedure: Procedure, context: Context, read_input: ReadInput, request_id: str) -> Outcome:
-        """Run one call to its end: the encoded data of its result, or its error. Never raises."""
+        """Run one call to its end: the encoded data of its result, or its error, which is counted. Never raises."""
         path = procedure.path
         try:
             output = await procedure.run(Call(path, procedure.kind, context, read_input, procedure.meta))
             return self._whole_encoders[path](output)
         except Exception as error:  # noqa: BLE001 (the edge: `failure` logs what must be seen)
-            return self.failure(error, path, request_id)
+            return self.refused(path, self.failure(error, path, request_id))
+
+    async def timed_outcome(self, procedure: Procedure, context: Context, read_input: ReadInput, request_id: str) -> Outcome:
+        """As `outcome`, and counted with its time. A call alone in its request is counted with that: `TrpcMeter.called`."""
+        started = perf_counter()
+        outcome = await self.outcome(procedure, context, read_input, request_id)
+        if isinstance(outcome, bytes):
+            self._called(procedure.path, started)
+        return outcome
 
     async def output(self, procedure: Procedure, context: Context, read_input: ReadInput, request_id: str) -> Any:
         """What a procedure gives, as it is: for streams, whose parts are encoded when they come. Raises only ServiceError."""
@@ -69,11 +88,18 @@ class Calls:
         For one that cannot hold such, `outcome` is the shorter way: `cannot_defer`.
         """
         path = procedure.path
+        started = perf_counter()
         try:
             output = await self.output(procedure, context, read_input, request_id)
         except ServiceError as error:
-            return error
+            return self.refused(path, error)
+        self._called(path, started)
         return Output(output, self.encoders[path] if procedure.streams and path in self._plain else None)
+
+    def refused(self, path: str, error: ServiceError) -> ServiceError:
+        """The error, counted as the outcome of a call of that path."""
+        self._failed(path, error.code.name)
+        return error
 
     def failure(self, error: Exception, route: str, request_id: str) -> ServiceError:
         """What the client is told of an exception; logs it when somebody must look."""

@@ -26,6 +26,11 @@ class BodyFile(FileInput):
         """Whether the body was not read to its end."""
         return not self._exchange.complete
 
+    @property
+    def body_bytes(self) -> int:
+        """How much of the body was read."""
+        return self._exchange.body_bytes
+
     def of(self, _index: int) -> "BodyFile":
         """The input of the request's one call: this."""
         return self

@@ -4,7 +4,6 @@ On the path of every call, so it speaks raw ASGI and does at start what can be d
 side; the failure of one is that call's outcome.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ from rest import INTAKE_HEADERS, WHOLE_ANSWER, Exchange, Reply, retry_after_s
 from schemas import ClientDisconnected, Code, ServiceError
 from server.log import RequestLog
 from server.side_by_side import side_by_side
+from server.transports.bodies import Limits, read_body
 from server.transports.calls import ROUTE, Calls
 from server.transports.files import BodyFile, file_input
 from server.transports.jsonl import LineStream, LineStreams
@@ -44,19 +44,12 @@ class Streams(msgspec.Struct, frozen=True):
     subscriptions: Subscriptions
 
 
-class Limits(msgspec.Struct, frozen=True):
-    """What bounds a request: bytes of the body, and of a file in it, seconds between two pieces."""
-
-    max_body_bytes: int
-    max_file_bytes: int
-    body_idle_s: float
-
-
 class Answer(msgspec.Struct, frozen=True):
     """What goes back. `route` is what the log calls the request, `allow` the header of a 405, empty if there is none.
 
     `unread` says that the request's body was not read to its end, so that the connection cannot go on; `gone` that the client
-    went away, so that nothing is sent. `retry_after_s` is the header of that name, 0 for none.
+    went away, so that nothing is sent. `retry_after_s` is the header of that name, 0 for none. `is_call` says that it is
+    the result of one call, of the procedure `route`.
     """
 
     status: int
@@ -66,6 +59,7 @@ class Answer(msgspec.Struct, frozen=True):
     unread: bool = False
     gone: bool = False
     retry_after_s: int = 0
+    is_call: bool = False
 
 
 class TrpcEndpoint:
@@ -75,6 +69,8 @@ class TrpcEndpoint:
         self, prefix: str, calls: Calls, rules: Rules, limits: Limits, streams: Streams, log: RequestLog | None
     ) -> None:
         self._prefix_length = len(prefix)
+        self._meter = calls.meters.trpc
+        self._called = self._meter.called
         self._calls = calls
         self._lines = streams.lines
         self._subscriptions = streams.subscriptions
@@ -122,8 +118,13 @@ class TrpcEndpoint:
         await exchange.reply(Reply(answer.status, headers, answer.body))
 
     def _record(self, method: str, answer: Answer, started: float, request_id: str) -> None:
+        size = len(answer.body)
+        if answer.is_call:
+            self._called(method, answer.route, started, size)
+        else:
+            self._meter.answered(method, answer.status, started, size)
         if self._log is not None:
-            self._log.record(method, answer.route, answer.status, started, len(answer.body), request_id)
+            self._log.record(method, answer.route, answer.status, started, size, request_id)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> Answer | LineStream | Subscription:
         method: str = scope["method"]
@@ -143,16 +144,18 @@ class TrpcEndpoint:
             exchange = Exchange(scope, receive, send, INTAKE_HEADERS)
             inputs = file_input(request, exchange, self._limits.max_file_bytes, self._limits.body_idle_s)
         else:
-            inputs = Inputs(await self._read_body(headers, receive), request.is_batch, len(request.calls))
+            inputs = Inputs(await read_body(headers, receive, self._limits, self._meter), request.is_batch, len(request.calls))
         if request.answer != "json":
             credential = Credential(self._calls, method, headers, request_id, request.connection_params, context)
             if request.answer == "jsonl":
                 return self._stream_lines(request, inputs, context, credential, request_id)
             return await self._subscribe(request, inputs, context, credential, request_id)
-        run = self._calls.outcome
         if not request.is_batch:
-            outcome = await self._call(run, request, 0, inputs, context, request_id)
+            outcome = await self._call(self._calls.outcome, request, 0, inputs, context, request_id)
+            if request.file_type is not None and isinstance(inputs, BodyFile):
+                self._meter.received(inputs.body_bytes)
             return self._single(request, outcome, inputs.unread)
+        run = self._calls.timed_outcome
         calls = [self._call(run, request, index, inputs, context, request_id) for index in range(len(request.calls))]
         return self._batch(request, await side_by_side(calls), inputs.unread)
 
@@ -174,9 +177,9 @@ class TrpcEndpoint:
         try:
             found = requests.check_call(request.method, path, procedure, self._rules, is_batch=request.is_batch)
         except ServiceError as error:
-            return error
+            return self._calls.refused(path, error)
         if isinstance(context, ServiceError):
-            return context
+            return self._calls.refused(path, context)
         return await run(found, context, read_input, request_id)
 
     def _stream_lines(
@@ -191,7 +194,7 @@ class TrpcEndpoint:
         paths = [path for path, _ in request.calls]
         asked = Asked(request.method, ",".join(paths), request_id, requests.refused_method(request, self._rules))
         stream = LineStream(self._lines, asked, paths, credential, keeps_on=_mutates(request))
-        whole, settled = self._calls.outcome, self._calls.settled
+        whole, settled = self._calls.timed_outcome, self._calls.settled
         calls = [
             self._call(whole if path in self._calls.cannot_defer else settled, request, index, inputs, context, request_id)
             for index, path in enumerate(paths)
@@ -227,34 +230,10 @@ class TrpcEndpoint:
         asked = Asked(request.method, path, request_id, allow)
         return Subscription(self._subscriptions, asked, items, event_id, credential)
 
-    async def _read_body(self, headers: Headers, receive: Receive) -> bytes | ServiceError:
-        """The whole body, or the error of one that is too large or too slow. Raises ClientDisconnected."""
-        limit = self._limits.max_body_bytes
-        too_large = ServiceError(Code.PAYLOAD_TOO_LARGE, f"the body exceeds {limit} bytes (server.max_body_bytes)")
-        declared = headers.get(b"content-length", b"0")
-        if not declared.isdigit() or int(declared[:20]) > limit:
-            return too_large
-        pieces: list[bytes] = []
-        size = 0
-        while True:
-            try:
-                async with asyncio.timeout(self._limits.body_idle_s):
-                    message = await receive()
-            except TimeoutError:
-                return ServiceError(Code.TIMEOUT, f"the body stopped coming for {self._limits.body_idle_s:g} s")
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnected
-            pieces.append(message.get("body", b""))
-            size += len(pieces[-1])
-            if size > limit:
-                return too_large
-            if not message.get("more_body", False):
-                return b"".join(pieces)
-
     def _single(self, request: Request, outcome: Outcome, unread: bool) -> Answer:
         path = request.calls[0][0]
         if isinstance(outcome, bytes):
-            return Answer(200, responses.render_result(outcome), path, unread=unread)
+            return Answer(200, responses.render_result(outcome), path, b"", unread, False, 0, True)
         if isinstance(outcome, ClientDisconnected):
             return _gone(path)
         told = None if isinstance(outcome, StreamRequired) else path

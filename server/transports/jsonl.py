@@ -38,6 +38,7 @@ class LineStreams:
 
     def __init__(self, calls: Calls, limits: StreamLimits, log: RequestLog | None) -> None:
         self.calls = calls
+        self.route = calls.meters.trpc
         self.limits = limits
         self.log = log
         self.open: set[LineStream] = set()
@@ -128,6 +129,7 @@ class LineStream:
                 body.cut()
             else:
                 body.close()
+            streams.route.answered(asked.method, 200, started, body.size_bytes)
             if streams.log is not None:
                 streams.log.record(asked.method, asked.route, 200, started, body.size_bytes, asked.request_id)
 

@@ -15,6 +15,7 @@ from procedures import Procedures
 from schemas import Code, ServiceError
 from server.body_stream import BODY_STREAM, BodyStream
 from server.log import RequestLog
+from server.metrics import OK, SubscriptionMeter
 from server.transports.calls import Calls
 from server.transports.heartbeat import Heartbeat
 from server.transports.streams import ITEMS_A_TURN, Asked, Credential, StreamLimits
@@ -35,6 +36,8 @@ class Subscriptions:
 
     def __init__(self, procedures: Procedures, calls: Calls, limits: StreamLimits, log: RequestLog | None) -> None:
         self.calls = calls
+        self.route = calls.meters.trpc
+        self.meter = SubscriptionMeter(calls.meters, "sse")
         self.limits = limits
         self.log = log
         self.open: set[Subscription] = set()
@@ -53,6 +56,7 @@ class Subscriptions:
             return ServiceError(Code.SERVICE_UNAVAILABLE, "the server is stopping: connect again")
         if len(self.open) < self.limits.max_subscriptions:
             return None
+        self.calls.meters.refused("stream.max_subscriptions")
         message = f"the server has {len(self.open)} subscriptions, which is all it takes (stream.max_subscriptions): try again"
         return ServiceError(Code.SERVICE_UNAVAILABLE, message)
 
@@ -70,7 +74,7 @@ class Subscription:
     """
 
     __slots__ = (
-        *("_asked", "_body", "_check", "_credential", "_cut", "_ended"),
+        *("_asked", "_body", "_check", "_code", "_credential", "_cut", "_ended"),
         *("_items", "_last_id", "_refusal", "_subscriptions", "_task"),
     )
 
@@ -88,6 +92,7 @@ class Subscription:
         self._last_id = sse.sendable_id(last_event_id)
         self._credential = credential
         self._ended = self._cut = False
+        self._code = ""  # of the error that ended it, if one did
         self._refusal: ServiceError | None = None
         self._check: asyncio.Task[None] | None = None
         self._body: BodyStream
@@ -99,6 +104,7 @@ class Subscription:
         await send({"type": "http.response.start", "status": 200, "headers": asked.headers(_HEADERS)})
         self._body = body = scope["extensions"][BODY_STREAM]()
         body.write(subscriptions.connected)
+        subscriptions.meter.began()
         items = self._items
         failure = items if isinstance(items, ServiceError) else subscriptions.refusal()
         try:
@@ -111,8 +117,11 @@ class Subscription:
                 body.cut()
             else:
                 body.close()
+            subscriptions.meter.ended(self._code or OK)
+            subscriptions.route.sent(body.size_bytes)
             if subscriptions.log is not None:
-                subscriptions.log.record(asked.method, asked.route, 200, started, body.size_bytes, asked.request_id)
+                log = subscriptions.log.record
+                log(asked.method, asked.route, 200, started, body.size_bytes, asked.request_id, self._code)
 
     def end(self) -> None:
         """End the stream without `return`."""
@@ -191,4 +200,5 @@ class Subscription:
             self._subscriptions.calls.failure(error, self._asked.route, self._asked.request_id)
 
     def _fail(self, error: ServiceError) -> None:
+        self._code = error.code.name
         self._body.write(sse.serialized_error(error, self._asked.route, self._subscriptions.calls.stack(error)))

@@ -15,6 +15,7 @@ from schemas import Code, ServiceError
 from server.frames import FrameLimits, Socket
 from server.handshake import plain_request, refusal
 from server.log import RequestLog
+from server.metrics import SocketMeters, SubscriptionMeter
 from server.settings import Settings
 from server.state import Upgrade
 from server.transports.calls import ROUTE, Calls
@@ -42,14 +43,24 @@ class WebSocketEndpoint:
         self._corked: list[Socket] = []
         self._workers = Workers(self._uncork)
         self._connections: set[Connection] = set()
+        meters = SocketMeters.of(calls.meters)
         self._tools = Tools(
             calls,
-            SubscriptionTools(calls, encoders, settings.websocket.max_subscriptions, self._tasks, log),
+            SubscriptionTools(
+                calls,
+                encoders,
+                settings.websocket.max_subscriptions,
+                self._tasks,
+                log,
+                SubscriptionMeter(calls.meters, "websocket"),
+                meters.sent,
+            ),
             connection_limits(settings),
             log,
             self._workers,
             self._connections,
             self._corked,
+            meters,
         )
         self._max_connections = settings.websocket.max_connections
         self._next_request_id = next_request_id
@@ -90,6 +101,7 @@ class WebSocketEndpoint:
         if self._is_stopping:
             raise ServiceError(Code.SERVICE_UNAVAILABLE, "the server is stopping; connect again")
         if len(self._connections) >= self._max_connections:
+            self._tools.calls.meters.refused("websocket.max_connections")
             message = f"the server has {self._max_connections} WebSockets open (websocket.max_connections); try again later"
             raise ServiceError(Code.SERVICE_UNAVAILABLE, message)
 

@@ -14,6 +14,7 @@ from procedures import Context
 from schemas import Code, ServiceError
 from server.frames import FrameLimits, Socket
 from server.log import RequestLog
+from server.metrics import SocketMeters
 from server.state import Upgrade
 from server.transports.calls import ROUTE, Calls
 from server.transports.websocket_subscriptions import LOG_METHOD, SocketSubscriptions, SubscriptionTools
@@ -51,6 +52,7 @@ class Tools(msgspec.Struct, frozen=True):
     workers: Workers
     connections: set["Connection"]
     corked: list[Socket]
+    meters: SocketMeters
 
 
 class Connection:
@@ -76,6 +78,8 @@ class Connection:
     def begin(self, request: bytes, context: Context | ServiceError | None) -> None:
         """Answer the handshake; see `server/handshake.py` for the request."""
         self._tools.connections.add(self)
+        self._tools.meters.connections.add()
+        self._tools.meters.opened.add()
         self._upgrade.connections.add(self)  # uvicorn waits for it now
         self._socket.begin(request, self._request_id)
         if context is None:
@@ -185,11 +189,13 @@ class Connection:
         """Close: the client sends faster than it may. Told so in tRPC's way, it waits before it connects again."""
         limit = self._limits.frames.max_per_second
         text = f"more than {limit} messages in a second (websocket.max_messages_per_second)"
+        self._calls.meters.refused("websocket.max_messages_per_second")
         self._refuse(ServiceError(Code.TOO_MANY_REQUESTS, text))
 
     def disconnected(self) -> None:
         """End what only the client wanted; a query or mutation that has begun is finished."""
         self._tools.connections.discard(self)
+        self._tools.meters.connections.add(-1)
         self._is_gone = True
         self._forget()
         self._cancel_timer()
@@ -215,6 +221,7 @@ class Connection:
             answer = wire.write_error(message.head, outcome, message.path, self._calls.stack(outcome))
             status, size = outcome.code.http_status, len(answer)
             self._send(answer)
+        self._tools.meters.sent.add(size)
         self._record(message.path, status, started, size)
         self._running -= 1
         if self._running == self._limits.max_calls - 1:
@@ -231,12 +238,12 @@ class Connection:
         try:
             procedure = wire.check_call(message, self._calls.find)
             if not procedure.streams:
-                return await self._calls.outcome(procedure, context, read_input, self._request_id)
+                return await self._calls.timed_outcome(procedure, context, read_input, self._request_id)
             items = await self._calls.output(procedure, context, read_input, self._request_id)
             await items.aclose()
-            return wire.no_stream(procedure)
+            return self._calls.refused(procedure.path, wire.no_stream(procedure))
         except ServiceError as error:
-            return error
+            return self._calls.refused(message.path, error)
 
     # Stopping.
 

@@ -17,6 +17,7 @@ from procedures import Context, Procedure
 from schemas import Code, ServiceError
 from server.frames import Socket
 from server.log import RequestLog
+from server.metrics import OK, Counter, SubscriptionMeter
 from server.transports.calls import Calls
 from server.transports.streams import ITEMS_A_TURN
 from server.trpc import websocket as wire
@@ -26,19 +27,22 @@ LOG_METHOD: Final = "WS"  # where HTTP has its method
 
 
 class SubscriptionTools(msgspec.Struct, frozen=True):
-    """What the subscriptions of all connections share; `tasks` are those that run."""
+    """What the subscriptions of all connections share; `tasks` are those that run, `sent` counts bytes."""
 
     calls: Calls
     encoders: dict[str, Callable[[Any], bytes]]
     max_subscriptions: int
     tasks: set[asyncio.Task[Any]]
     log: RequestLog | None
+    meter: SubscriptionMeter
+    sent: Counter
 
 
 class _Ending(msgspec.Struct):
-    """How a subscription ends: what is told at last, and what the log says."""
+    """How a subscription ends: what is told at last, and what the log and the metrics say."""
 
     status: int = 200
+    code: str = OK
     size_bytes: int = 0
     error: bytes = b""
     has_started: bool = True
@@ -60,6 +64,7 @@ class SocketSubscriptions:
         if message.id in self._tasks:
             refused = ServiceError(Code.BAD_REQUEST, f"Duplicate id {message.id}")
         elif len(self._tasks) >= self._tools.max_subscriptions:
+            self._calls.meters.refused("websocket.max_subscriptions")
             text = f"the connection has {self._tools.max_subscriptions} subscriptions (websocket.max_subscriptions); stop one"
             refused = ServiceError(Code.TOO_MANY_REQUESTS, text)
         if refused is not None:
@@ -69,6 +74,7 @@ class SocketSubscriptions:
         task = asyncio.create_task(self._run(message, context, send, ending))
         self._tasks[message.id] = task
         self._tools.tasks.add(task)
+        self._tools.meter.began()
         task.add_done_callback(functools.partial(self._ended, message, started, send, ending))
 
     def stop(self, id: wire.Id | None) -> None:
@@ -130,7 +136,7 @@ class SocketSubscriptions:
             self._calls.failure(error, path, self._request_id)
 
     def _fail(self, message: Message, error: ServiceError, ending: _Ending) -> None:
-        ending.status, ending.error = error.code.http_status, self._error(message, error)
+        ending.status, ending.code, ending.error = error.code.http_status, error.code.name, self._error(message, error)
 
     def _error(self, message: Message, error: ServiceError) -> bytes:
         return wire.write_error(message.head, error, message.path, self._calls.stack(error))
@@ -145,6 +151,8 @@ class SocketSubscriptions:
     ) -> None:
         """Free the id, tell the client. Also of a task that was cancelled before it began."""
         self._tools.tasks.discard(task)
+        self._tools.meter.ended(ending.code)
+        self._tools.sent.add(ending.size_bytes)
         del self._tasks[message.id]
         if ending.error:
             send(ending.error)

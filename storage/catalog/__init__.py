@@ -2,7 +2,7 @@
 
 from storage.catalog.attachments import AttachmentTable
 from storage.catalog.credentials import CredentialTable, KeyInfo, WidgetSession
-from storage.catalog.engine import Database
+from storage.catalog.engine import Database, Lookup, Parameters, Row, Script, Statement, TellsFailures
 from storage.catalog.events import Event, EventTable
 from storage.catalog.messages import Linking, Message, MessageTable
 from storage.catalog.names import fold
@@ -25,15 +25,21 @@ __all__ = [
     "KeptKey",
     "KeyInfo",
     "Linking",
+    "Lookup",
     "Message",
     "MessageTable",
     "OutboxEntry",
     "OutboxTable",
     "PageQuery",
     "PageTable",
+    "Parameters",
     "Position",
+    "Row",
+    "Script",
     "SigningKeyTable",
     "Sqlite",
+    "Statement",
+    "TellsFailures",
     "UpkeepTable",
     "WidgetSession",
     "fold",

@@ -7,7 +7,7 @@ knows no connection, so the same one runs in SQLite's writer thread and on a con
 import itertools
 import re
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from schemas import Code, ServiceError
 
@@ -95,6 +95,14 @@ class Database(Protocol):
 
     async def aclose(self) -> None:
         """Finish the writes under way and close."""
+
+
+@runtime_checkable
+class TellsFailures(Protocol):
+    """An engine too quick to be watched call by call: it tells of its failures itself."""
+
+    def on_failure(self, listener: Callable[[BaseException], None] | None) -> None:
+        """Call `listener` on the event loop with what the driver raised, each time that the database fails."""
 
 
 def unavailable() -> ServiceError:

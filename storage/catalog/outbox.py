@@ -35,6 +35,11 @@ _FIND = sql(f"SELECT {_COLUMNS} FROM outbox WHERE id = ?")  # noqa: S608 (consta
 _FIND_TO_CHANGE = sql(_FIND.sqlite, f"{_FIND.sqlite} FOR UPDATE")
 _UNSENT = sql(f"SELECT {_COLUMNS} FROM outbox WHERE state <> 'sent' ORDER BY id LIMIT ?")  # noqa: S608 (constant)
 _IN_STATE = sql(f"SELECT {_COLUMNS} FROM outbox WHERE state = ? ORDER BY id DESC LIMIT ?")  # noqa: S608 (constant)
+# By the index of what is not sent, and never all of an outbox that has been failing for months.
+_DEPTHS = sql(
+    "SELECT state, COUNT(*), MIN(created_at) FROM"
+    " (SELECT state, created_at FROM outbox WHERE state <> 'sent' ORDER BY id LIMIT 10000) AS unsent GROUP BY state"
+)
 _STOPPED = sql("SELECT id FROM outbox WHERE state IN ('failed', 'unknown') ORDER BY id")
 _AGAIN = sql("UPDATE outbox SET state = 'queued', recipients = ?, due_at = ?, changed_at = ? WHERE id = ?")
 _NOW = sql("UPDATE outbox SET due_at = ? WHERE id = ?")
@@ -118,6 +123,13 @@ class OutboxTable:
         """Up to `limit` entries: of that state, newest first, or all that are not sent, oldest first."""
         statement, values = (_UNSENT, (limit,)) if state is None else (_IN_STATE, (state, limit))
         return [_entry(row) for row in await self._database.rows_of_any_length(statement, values)]
+
+    async def depths(self, within_s: float) -> list[tuple[OutboxState, int, Timestamp]]:
+        """Of each state but `sent`: how many entries are in it, and when the oldest was made; of the oldest 10,000.
+
+        Raises TIMEOUT after so many seconds.
+        """
+        return [(state, count, oldest) for state, count, oldest in await self._database.rows_apart(_DEPTHS, (), within_s)]
 
     async def retry(self, ids: Sequence[str] | None, now: Timestamp) -> list[str]:
         """Queue what failed or is unknown, and what waits for its next attempt, to be sent now; without ids all of the former.

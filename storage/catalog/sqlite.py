@@ -21,6 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from schemas import ServiceError
 from storage.catalog.engine import Lookup, Parameters, Row, Script, Statement, T, unavailable
 from storage.catalog.readers import Readers
 from storage.threads import settle
@@ -60,6 +61,7 @@ class Sqlite:
         self._execute = self._reader.cursor().execute
         self._in_snapshot = False
         self._committed: Callable[[], None] | None = None
+        self._failed: Callable[[BaseException], None] | None = None
         self._readers = Readers(lambda: connect(path, busy_timeout_s))
         self._writer = connect(path, busy_timeout_s)
         self._queue: queue.SimpleQueue[Queued | None] = queue.SimpleQueue()
@@ -73,7 +75,7 @@ class Sqlite:
                 self._begin_snapshot()
             return self._execute(statement.sqlite, parameters).fetchall()
         except sqlite3.Error as error:
-            raise unavailable() from error
+            raise self._unavailable(error) from error
 
     async def row(self, lookup: Lookup, key: str | bytes) -> Row | None:
         """The row of that key, or None: at once, as `rows`."""
@@ -83,7 +85,7 @@ class Sqlite:
             rows: list[Row] = self._execute(lookup.statement.sqlite, (key,)).fetchall()
             return rows[0] if rows else None
         except sqlite3.Error as error:
-            raise unavailable() from error
+            raise self._unavailable(error) from error
 
     def _begin_snapshot(self) -> None:
         """One read transaction for all reads until the event loop comes round: its locks cost 2.4 us, a look-up 3.5.
@@ -109,7 +111,7 @@ class Sqlite:
             if len(found) < INLINE_ROWS:
                 return found
         except sqlite3.Error as error:
-            raise unavailable() from error
+            raise self._unavailable(error) from error
         return await self.rows_apart(statement, parameters)
 
     async def rows_apart(self, statement: Statement, parameters: Parameters, within_s: float | None = None) -> list[Row]:
@@ -117,7 +119,7 @@ class Sqlite:
         try:
             return await self._readers.run(statement.sqlite, parameters, within_s)
         except sqlite3.Error as error:
-            raise unavailable() from error
+            raise self._unavailable(error) from error
 
     async def write(self, script: Callable[[], Script[T]]) -> T:
         """What the script returns, from the writer thread."""
@@ -126,7 +128,7 @@ class Sqlite:
         try:
             return await future
         except sqlite3.Error as error:
-            raise unavailable() from error
+            raise self._unavailable(error) from error
 
     def _write_forever(self) -> None:
         while (first := self._queue.get()) is not None:
@@ -200,6 +202,15 @@ class Sqlite:
     def on_commit(self, listener: Callable[[], None] | None) -> None:
         """Call `listener` on the event loop after each transaction of this process, or nothing any more."""
         self._committed = listener
+
+    def on_failure(self, listener: Callable[[BaseException], None] | None) -> None:
+        """Call `listener` on the event loop with what SQLite raised, each time that it fails."""
+        self._failed = listener
+
+    def _unavailable(self, error: sqlite3.Error) -> ServiceError:
+        if self._failed is not None:
+            self._failed(error)
+        return unavailable()
 
     def _apply(self, script: Callable[[], Script[Any]], future: asyncio.Future[Any]) -> Outcome:
         execute = self._writer.execute

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from server.log import MAX_ROUTE_CHARACTERS, PIPE_BUF, Clock, JsonFormatter, RequestLog
+from server.log import MAX_ROUTE_CHARACTERS, PIPE_BUF, Clock, RequestLog
+from server.log_lines import JsonFormatter
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 

@@ -137,7 +137,7 @@ def test_operation_ids_are_the_paths_of_procedures(rich: dict[str, Any]) -> None
     assert [operation.id for operation in OPERATIONS] == [
         *("upload-file", "download-file", "download-file-head"),
         *("upload-media", "get-media", "get-media-head", "create-widget-session", "upload-widget-media", "send-message"),
-        *("get-health", "get-health-head", "get-readiness", "get-readiness-head"),
+        *("get-health", "get-health-head", "get-readiness", "get-readiness-head", "get-metrics", "get-metrics-head"),
         *("files-upload", "files-upload-v1", "files-preview", "files-preview-head"),
         *("files-preview-v1", "files-preview-v1-head", "chat-upload", "chat-upload-redirect", "chat-file", "chat-file-head"),
         *("get-openapi", "get-openapi-head"),

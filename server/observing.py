@@ -1,0 +1,88 @@
+"""What looks on while a process serves: its log, its metrics, its traces."""
+
+import logging
+import platform
+from collections.abc import Iterable
+from importlib.metadata import version
+from pathlib import Path
+
+from procedures import Procedure
+from rest import OPERATIONS
+from server.log import RequestLog
+from server.log_lines import encode_line, encode_text
+from server.metrics import (
+    Cells,
+    MeteredBlobs,
+    MeteredDatabase,
+    Meters,
+    MetricsReport,
+    PrivateCells,
+    SharedCells,
+    layout_of,
+)
+from server.metrics.endpoint import OUTBOX_TIMEOUT_S
+from server.settings import Settings
+from storage import Blobs, Database, OutboxDepth, Store, Watch, is_postgresql
+
+_logger = logging.getLogger("attachd")
+
+
+class Observing:
+    """Of one process. `shared` is the folder that all workers of the server are given, None for one that is alone."""
+
+    def __init__(
+        self, settings: Settings, procedures: Iterable[Procedure], trpc_route: str, shared: Path | None = None
+    ) -> None:
+        self._settings = settings
+        paths = [trpc_route, *dict.fromkeys(operation.path for operation in OPERATIONS)]
+        names = [procedure.path for procedure in procedures if procedure.kind != "subscription"]
+        self._layout = layout_of(paths, names)
+        self._cells = self._take_cells(shared)
+        self.meters = Meters(self._layout, self._cells.own, paths, trpc_route, names)
+        self.log = request_log(settings)
+
+    def _take_cells(self, shared: Path | None) -> Cells:
+        if shared is not None and self._settings.metrics.enabled:
+            try:
+                return SharedCells(shared, self._layout)
+            except OSError:
+                _logger.exception("the metrics of this worker are not seen by the others")
+        return PrivateCells(self._layout)
+
+    def watch(self) -> Watch:
+        """What counts what the store does."""
+
+        def database(database: Database) -> Database:
+            return MeteredDatabase(database, self.meters)
+
+        def blobs(blobs: Blobs) -> Blobs:
+            return MeteredBlobs(blobs, self.meters)
+
+        return Watch(database, blobs)
+
+    def report(self, store: Store) -> MetricsReport:
+        """What `/metrics` tells."""
+
+        async def outbox() -> list[OutboxDepth]:
+            return await store.outbox.depths(OUTBOX_TIMEOUT_S)
+
+        build = {
+            "version": version("attachd"),
+            "python": platform.python_version(),
+            "database": "postgresql" if is_postgresql(self._settings.database.url) else "sqlite",
+            "storage": self._settings.upload.backend,
+        }
+        return MetricsReport(self._layout, self._cells, build, outbox)
+
+    def close(self) -> None:
+        """Write what is left to write."""
+        if self.log is not None:
+            self.log.flush()
+
+
+def request_log(settings: Settings) -> RequestLog | None:
+    """The log of requests that the settings want."""
+    if not settings.server.request_log:
+        return None
+    encode = encode_text if settings.log.format == "text" else encode_line
+    return RequestLog(encode=encode, errors_only=settings.log.level not in {"debug", "info"})
