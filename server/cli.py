@@ -9,6 +9,7 @@ import click
 from server import dev, serving
 from server.arguments import Mistake, attempt, config_option, load
 from server.credential_commands import key, session
+from server.fsck_commands import fsck
 from server.log import configure_logging
 from server.migration import ensure_schema
 from server.openapi_commands import openapi
@@ -36,6 +37,7 @@ main.add_command(outbox)
 main.add_command(types)
 main.add_command(openapi)
 main.add_command(sweep)
+main.add_command(fsck)
 
 
 @main.command()

@@ -1,6 +1,7 @@
 """Keeping attachments: the rules, the catalog of rows, the bytes. Imports schemas and nothing else of ours."""
 
 from storage.attachments import Attachments, Download
+from storage.backup import Backup
 from storage.blobs import BlobInfo, BlobReader, Blobs, BlobWriter
 from storage.capabilities import capability_hash, fresh_capability
 from storage.catalog import (
@@ -17,10 +18,12 @@ from storage.catalog import (
     is_postgresql,
     migrate,
     schema_is_current,
+    sqlite_path,
 )
 from storage.clock import timestamp
 from storage.credentials import Credentials, is_widget_token
 from storage.filenames import extension_of
+from storage.fsck import Finding, FindingKind, Fsck, FsckOptions, Progress
 from storage.ids import fresh_id
 from storage.keys import SigningKeyInfo
 from storage.links import DOWNLOAD_PATH, MEDIA_PATH
@@ -42,6 +45,7 @@ from storage.policies import (
 from storage.signing import SigningKey, is_signed, parse_key
 from storage.store import Store, Watch, open_store
 from storage.sweep import SweepReport
+from storage.transfer import Problem, Step, TransferOptions
 from storage.uploads import BeginUpload, Details, Upload
 
 __all__ = [
@@ -51,6 +55,7 @@ __all__ = [
     "MEBIBYTE",
     "MEDIA_PATH",
     "Attachments",
+    "Backup",
     "BeginUpload",
     "BlobInfo",
     "BlobReader",
@@ -63,6 +68,10 @@ __all__ = [
     "Download",
     "Draft",
     "FileType",
+    "Finding",
+    "FindingKind",
+    "Fsck",
+    "FsckOptions",
     "KeyInfo",
     "LeaseLost",
     "Lookup",
@@ -76,15 +85,19 @@ __all__ = [
     "Parameters",
     "Policy",
     "Posted",
+    "Problem",
+    "Progress",
     "Row",
     "S3Options",
     "Script",
     "SigningKey",
     "SigningKeyInfo",
     "Statement",
+    "Step",
     "Store",
     "SweepReport",
     "TellsFailures",
+    "TransferOptions",
     "Upload",
     "Watch",
     "api_a",
@@ -103,5 +116,6 @@ __all__ = [
     "open_store",
     "parse_key",
     "schema_is_current",
+    "sqlite_path",
     "timestamp",
 ]

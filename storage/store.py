@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -11,9 +11,11 @@ import msgspec
 
 from schemas import Code, ServiceError, SignedUrl
 from storage.attachments import Attachments
+from storage.backup import Backup
 from storage.blobs import Blobs
 from storage.catalog import (
     AttachmentTable,
+    AuditTable,
     CredentialTable,
     Database,
     DatabaseOptions,
@@ -24,12 +26,14 @@ from storage.catalog import (
 )
 from storage.credentials import Credentials
 from storage.disk import DiskBlobs
+from storage.fsck import Fsck, FsckOptions
 from storage.keys import Keys
 from storage.messages import Messages
 from storage.options import Options, S3Options
 from storage.outbox import Outbox
 from storage.policies import API_A, Policy
 from storage.sweep import Sweep, SweepAges, SweepReport
+from storage.transfer import Problem, Step, TransferOptions
 
 CHECK_SHARED_S = 1.0
 Place = TypeVar("Place")
@@ -93,6 +97,17 @@ class Store:
         """
         ages = SweepAges(grace_s=grace_s, quarantine_s=quarantine_s, retention_s=retention_s, unlinked_s=unlinked_s)
         return await Sweep(UpkeepTable(self._database), EventTable(self._database), self._blobs, ages, dry_run=dry_run).run()
+
+    def fsck(self, options: FsckOptions) -> Fsck:
+        """A look at whether table, bytes and counters agree; see `storage.fsck`."""
+        return Fsck(AuditTable(self._database), self._blobs, options, UpkeepTable(self._database).recount)
+
+    def backup(
+        self, folder: Path, database: Path, busy_timeout_s: float, options: TransferOptions
+    ) -> AsyncIterator[Problem | Step]:
+        """Bring the backup in that folder up to date with the SQLite file of this store and its bytes; see `storage.backup`."""
+        known = AuditTable(self._database).known
+        return Backup(folder).make(database, busy_timeout_s, known, self._blobs, options)
 
     async def aclose(self) -> None:
         """Finish the writes under way and close everything."""

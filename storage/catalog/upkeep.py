@@ -25,6 +25,16 @@ _PURGE_UNLINKED = sql(f"DELETE FROM attachments WHERE id = ? AND {_IS_UNLINKED} 
 _KNOWN_PATHS = sql("SELECT storage_path FROM attachments WHERE storage_path IN (SELECT value FROM json_each(?))")
 _BY_ID = sql(f"SELECT {columns.RECORD} FROM attachments WHERE id > ? ORDER BY id LIMIT ?")  # noqa: S608 (constant)
 
+# Whoever changes the count of the organization now waits; what it has changed already is seen by the statement behind this.
+_HOLD = sql(
+    "INSERT INTO organization_usage (organization_id, attachments, bytes) VALUES (?, 0, 0) ON CONFLICT (organization_id)"
+    " DO UPDATE SET attachments = organization_usage.attachments"
+)
+_RECOUNT = sql(
+    "UPDATE organization_usage SET (attachments, bytes) = (SELECT COUNT(*), COALESCE(SUM(size), 0) FROM attachments"
+    " WHERE organization_id = ? AND deleted_at IS NULL) WHERE organization_id = ?"
+)
+
 
 class UpkeepTable:
     """The attachments of all organizations, deleted ones included. Raises SERVICE_UNAVAILABLE when the database fails."""
@@ -69,3 +79,12 @@ class UpkeepTable:
     async def known_paths(self, paths: list[str]) -> set[str]:
         """Which of up to `PATHS_AT_ONCE` storage paths have a row, deleted or not."""
         return {path for (path,) in await self._database.rows(_KNOWN_PATHS, (json.dumps(paths),))}
+
+    async def recount(self, organization_id: str) -> None:
+        """Set the counters of an organization right."""
+
+        def script() -> Script[None]:
+            yield _HOLD, (organization_id,)
+            yield _RECOUNT, (organization_id, organization_id)
+
+        await self._database.write(script)

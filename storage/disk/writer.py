@@ -103,6 +103,9 @@ class DiskWriter:
         except FileNotFoundError:  # somebody removed it
             self._folder.make(self._parent)
             self._descriptor = os.open(self._partial, flags, 0o600)
+        except FileExistsError:  # keys are fresh, except those of copies: one that was killed left this
+            os.unlink(self._partial)
+            self._descriptor = os.open(self._partial, flags, 0o600)
 
     def _finish(self, pieces: list[bytes | memoryview]) -> None:
         self._append(pieces)
