@@ -110,6 +110,7 @@ async def deliver(exchange: Exchange, download: Download, plan: Plan, send_timeo
     The first bytes are read before the answer starts, so that a file which cannot be read is an honest 503.
     """
     length = plan.stop - plan.start
+    download.expect(plan.start, plan.stop)
     first = await download.read(plan.start, min(length, CHUNK_BYTES)) if length else b""
     await exchange.start(plan.status, plan.headers)
     if length <= CHUNK_BYTES:

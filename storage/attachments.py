@@ -54,6 +54,10 @@ class Download:
         self.record = record
         self._reader = blobs.open(record.storage_path)
 
+    def expect(self, start: int, stop: int) -> None:
+        """The bytes [start, stop) of the file will be read, one piece behind the other."""
+        self._reader.expect(start, stop)
+
     async def read(self, offset: int, length: int) -> bytes | bytearray:
         """Exactly those bytes of the file, which must lie inside it. Raises SERVICE_UNAVAILABLE when they cannot be read."""
         return await self._reader.read(offset, length)

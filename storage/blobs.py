@@ -76,6 +76,9 @@ class BlobWriter(Protocol):
 class BlobReader(Protocol):
     """An open blob."""
 
+    def expect(self, start: int, stop: int) -> None:
+        """The bytes [start, stop) will be read, one piece behind the other: what is far away may be asked for at once."""
+
     async def read(self, offset: int, length: int) -> bytes | bytearray:
         """Exactly those bytes, which must lie inside the blob. Raises SERVICE_UNAVAILABLE when they cannot be read."""
 

@@ -22,6 +22,12 @@ class FallbackReader:
         self._places = (first, second, first)  # in this order, the first again: rule 2
         self._key = key
         self._reader: BlobReader = first.open(key)
+        self._expected = (0, 0)
+
+    def expect(self, start: int, stop: int) -> None:
+        """Told to whatever is read from."""
+        self._expected = (start, stop)
+        self._reader.expect(start, stop)
 
     async def read(self, offset: int, length: int) -> bytes | bytearray:
         """Exactly those bytes, from where the blob is."""
@@ -34,6 +40,7 @@ class FallbackReader:
                     raise
             self._reader.close()
             self._reader = place.open(self._key)
+            self._reader.expect(*self._expected)
         return await self._reader.read(offset, length)
 
     async def _find(self) -> Blobs | None:

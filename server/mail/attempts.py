@@ -117,6 +117,7 @@ class _Files:
         if self._reader is None or self._id != file.id:
             self.close()
             self._reader, self._id = self._outbox.open(self._paths[file.id]), file.id
+            self._reader.expect(offset, file.size)
         return await self._reader.read(offset, length)
 
     def close(self) -> None:

@@ -148,6 +148,9 @@ class _MeteredReader:
         self._meter = meter
         self._has_begun = False
 
+    def expect(self, start: int, stop: int) -> None:
+        self._reader.expect(start, stop)
+
     async def read(self, offset: int, length: int) -> bytes | bytearray:
         if not self._has_begun:
             self._has_begun = True

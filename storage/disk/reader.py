@@ -19,6 +19,9 @@ class DiskReader:
         self._descriptor = -1
         self._work: asyncio.Future[bytes] | None = None
 
+    def expect(self, start: int, stop: int) -> None:
+        """Nothing to do: the kernel reads ahead by itself."""
+
     async def read(self, offset: int, length: int) -> bytes | bytearray:
         """Exactly those bytes. Raises SERVICE_UNAVAILABLE also when the file is missing or too short."""
         try:
