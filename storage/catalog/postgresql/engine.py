@@ -30,11 +30,12 @@ class Postgresql:
         self._url = url
         self._options = options
         size = options.connections
-        self._pool = Pool(self._connect, size, options.pool_timeout_s)
+        wait_s = options.pool_timeout_s
+        self._pool = Pool(self._connect, size)
         # Look-ups may use all connections. Writes and searches leave some to them, also when each of those waits for seconds.
-        self._reads = self._pool.lane(size)
-        self._writes = self._pool.lane(size // 2)
-        self._searches = self._pool.lane(size // 4)
+        self._reads = self._pool.lane(size, wait_s)
+        self._writes = self._pool.lane(size // 2, wait_s)
+        self._searches = self._pool.lane(size // 4, max(options.search_s, wait_s))
         self._lookups: dict[Lookup, Lookups] = {}
         self._news = News(lambda: connect(url, options, f"{PROGRAM} events"), self._pool, self._reads)
         self._create_future = asyncio.get_running_loop().create_future

@@ -77,16 +77,20 @@ class Search(_Settled):
         """Search; a search that takes too long is stopped in the server too."""
         left = self._deadline - time.monotonic()
         if left <= 0:
-            self.fail(_too_long(TimeoutError()))
+            self.fail(TimeoutError())
             return
         try:
             rows = await connection.fetch(self._statement, *self._parameters, timeout=left)
         except (TimeoutError, asyncpg.QueryCanceledError) as error:
-            self.fail(_too_long(error))
+            self.fail(error)
             await connection.fetchval("SELECT 1", timeout=_RECOVER_S)
             return
         if not self.future.done():
             self.future.set_result(rows)
+
+    def fail(self, error: Exception) -> None:
+        """Tell who waits; what took too long by the words of the search."""
+        super().fail(_too_long(error) if isinstance(error, TimeoutError | asyncpg.QueryCanceledError) else error)
 
 
 def _too_long(error: Exception) -> ServiceError:
@@ -119,10 +123,11 @@ class Write(_Settled):
         except BaseException as error:
             script.close()
             await self._roll_back(connection)
-            if isinstance(error, _ScriptError):
-                self.fail(error.error)
-                return
-            raise
+            if not isinstance(error, _ScriptError):
+                raise
+            if not self.future.done():
+                self.future.set_exception(error.error)
+            return
         if not self.future.done():
             self.future.set_result(result)
         self._committed()

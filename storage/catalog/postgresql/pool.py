@@ -7,7 +7,7 @@ Rules:
    that take seconds leave connections to the look-ups.
 3. A connection is opened when there is work and none is free, and replaced when it is broken. After one could not be opened,
    jobs fail at once for `DOWN_S`: a database that is down is not asked a thousand times a second.
-4. A job waits at most `wait_s` for a connection.
+4. A job waits at most the `wait_s` of its lane for a connection.
 
 asyncpg's own pool resets a connection each time it is given back, a round trip more than the query (docs/decisions/0027).
 """
@@ -61,17 +61,19 @@ class Job(Protocol):
 
 
 class _Waiting(NamedTuple):
-    since: float
+    until: float
     job: Job
 
 
 class Lane:
-    """Jobs of one kind; at most `limit` at once."""
+    """Jobs of one kind; at most `limit` at once, and each waits for at most `wait_s` seconds."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, wait_s: float) -> None:
         self.limit = limit
+        self.wait_s = wait_s
         self.running = 0
         self.waiting: deque[_Waiting] = deque()
+        self.timer: asyncio.TimerHandle | None = None
 
 
 _Taken = tuple[Lane, Job]
@@ -80,21 +82,19 @@ _Taken = tuple[Lane, Job]
 class Pool:
     """At most `size` connections, made by `connect`. Belongs to one event loop."""
 
-    def __init__(self, connect: Callable[[], Awaitable[Connection]], size: int, wait_s: float) -> None:
+    def __init__(self, connect: Callable[[], Awaitable[Connection]], size: int) -> None:
         self._connect = connect
         self._size = size
-        self._wait_s = wait_s
         self._lanes: list[Lane] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._parked: list[asyncio.Future[_Taken | None]] = []  # the last to be free is the first to get work
-        self._timer: asyncio.TimerHandle | None = None
         self._down_until = 0.0
         self._why_down: ServiceError | None = None
         self._closing = False
 
-    def lane(self, limit: int) -> Lane:
+    def lane(self, limit: int, wait_s: float) -> Lane:
         """A new lane; those that are made first go first."""
-        lane = Lane(max(limit, 1))
+        lane = Lane(max(limit, 1), wait_s)
         self._lanes.append(lane)
         return lane
 
@@ -103,9 +103,9 @@ class Pool:
         if self._closing:
             job.fail(asyncpg.InterfaceError("the database was closed"))
         elif lane.running >= lane.limit or not self._begin(lane, job):
-            lane.waiting.append(_Waiting(time.monotonic(), job))
-            if self._timer is None:
-                self._timer = asyncio.get_running_loop().call_later(self._wait_s, self._expire)
+            lane.waiting.append(_Waiting(time.monotonic() + lane.wait_s, job))
+            if lane.timer is None:
+                lane.timer = asyncio.get_running_loop().call_later(lane.wait_s, _expire, lane)
 
     def _begin(self, lane: Lane, job: Job) -> bool:
         """Give the job to a free connection or a new one, if there may be one."""
@@ -141,7 +141,7 @@ class Pool:
                     return
                 lane, job = taken
         finally:
-            if connection is not None:
+            if connection is not None and not connection.is_closed():
                 await _close(connection)
 
     def _take(self) -> _Taken | None:
@@ -174,6 +174,8 @@ class Pool:
                     job.fail(error)
                     return connection
             except asyncio.CancelledError:
+                if connection is not None:
+                    connection.terminate()
                 job.fail(asyncpg.InterfaceError("the database was closed"))
                 raise
         return connection
@@ -190,19 +192,6 @@ class Pool:
         self._why_down = None
         return connection
 
-    def _expire(self) -> None:
-        """Fail the jobs that have waited too long."""
-        self._timer = None
-        now = time.monotonic()
-        oldest = now
-        for lane in self._lanes:
-            while lane.waiting and lane.waiting[0].since <= now - self._wait_s:
-                lane.waiting.popleft().job.fail(TimeoutError("no free connection (database.pool_timeout_seconds)"))
-            if lane.waiting:
-                oldest = min(oldest, lane.waiting[0].since)
-        if oldest < now:
-            self._timer = asyncio.get_running_loop().call_later(oldest + self._wait_s - now, self._expire)
-
     async def aclose(self, timeout_s: float) -> None:
         """Finish what was begun and what waits, for so long at most, and close."""
         self._closing = True
@@ -215,8 +204,21 @@ class Pool:
             task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=CLOSE_S)
-        if self._timer is not None:
-            self._timer.cancel()
+        for lane in self._lanes:
+            if lane.timer is not None:
+                lane.timer.cancel()
+            while lane.waiting:
+                lane.waiting.popleft().job.fail(asyncpg.InterfaceError("the database was closed"))
+
+
+def _expire(lane: Lane) -> None:
+    """Fail the jobs that have waited too long."""
+    now = time.monotonic()
+    while lane.waiting and lane.waiting[0].until <= now:
+        lane.waiting.popleft().job.fail(TimeoutError("no free connection (database.pool_timeout_seconds)"))
+    lane.timer = None
+    if lane.waiting:
+        lane.timer = asyncio.get_running_loop().call_later(lane.waiting[0].until - now, _expire, lane)
 
 
 async def _close(connection: Connection) -> None:

@@ -1,0 +1,367 @@
+"""The engine on PostgreSQL: transactions that others are in the way of, look-ups that share queries, waits that end."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import asyncpg
+import pytest
+
+from schemas import Code, ServiceError
+from storage.catalog import DatabaseOptions
+from storage.catalog.engine import Script, lookup, one_step, sql
+from storage.catalog.postgresql.connections import Connection, connect
+from storage.catalog.postgresql.engine import Postgresql
+from storage.catalog.postgresql.jobs import Write
+from storage.catalog.postgresql.pool import Pool
+from tests.engines.postgresql import SharedPostgresql
+
+INSERT = sql("INSERT INTO t (n, name) VALUES (?, ?)")
+ADD = sql("UPDATE t SET n = n + 1 WHERE name = ?")
+NUMBER = sql("SELECT n FROM t WHERE name = ?")
+NUMBER_TO_CHANGE = sql("SELECT n FROM t WHERE name = ? FOR UPDATE")
+SET = sql("UPDATE t SET n = ? WHERE name = ?")
+NUMBERS = sql("SELECT n FROM t ORDER BY n")
+INSERT_ALONE = sql("INSERT INTO t (n, name) VALUES (?, ?) RETURNING n", alone=True)
+ROW = lookup("name, n", "t", "name")
+OPTIONS = DatabaseOptions(connections=4, connect_timeout_s=2, pool_timeout_s=1, statement_timeout_s=2, lock_timeout_s=1)
+
+
+@pytest.fixture
+async def url(postgresql: SharedPostgresql) -> AsyncIterator[str]:
+    """A database with one table."""
+    url = postgresql.empty_database()
+    connection = await asyncpg.connect(url)
+    await connection.execute('CREATE TABLE t (n BIGINT NOT NULL, name TEXT COLLATE "C" PRIMARY KEY)')
+    await connection.close()
+    yield url
+    postgresql.drop_database(url)
+
+
+@pytest.fixture
+async def database(url: str) -> AsyncIterator[Postgresql]:
+    opened = Postgresql(url, OPTIONS)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def other(url: str) -> AsyncIterator[Connection]:
+    """Somebody else's connection."""
+    connection = await asyncpg.connect(url)
+    yield connection
+    await connection.close()
+
+
+def insert(n: int, name: str) -> Callable[[], Script[int]]:
+    def script() -> Script[int]:
+        yield INSERT, (n, name)
+        return n
+
+    return script
+
+
+async def numbers(database: Postgresql) -> list[int]:
+    return [n for (n,) in await database.rows(NUMBERS, ())]
+
+
+async def backends(other: Connection) -> list[asyncpg.Record]:
+    """What the server knows of the engine's connections."""
+    return await other.fetch(
+        "SELECT pid, state, query, application_name FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+
+
+async def code_of(awaitable: Any) -> Code | None:
+    try:
+        await awaitable
+    except ServiceError as error:
+        return error.code
+    return None
+
+
+async def test_a_write_is_readable_when_it_is_acknowledged(database: Postgresql) -> None:
+    assert await database.write(insert(1, "a")) == 1
+    assert await numbers(database) == [1]
+    assert (await database.row(ROW, "a")) is not None
+
+
+async def test_what_a_script_raises_undoes_it(database: Postgresql) -> None:
+    def script() -> Script[None]:
+        yield INSERT, (1, "a")
+        raise KeyError("mine")
+
+    for _ in range(6):
+        with pytest.raises(KeyError, match="mine"):
+            await database.write(script)
+    await database.write(insert(2, "b"))
+    assert await numbers(database) == [2]
+
+
+async def test_a_statement_that_fails_undoes_the_script(database: Postgresql) -> None:
+    def script() -> Script[None]:
+        yield INSERT, (1, "a")
+        yield INSERT, (2, "a")
+
+    assert await code_of(database.write(script)) is Code.SERVICE_UNAVAILABLE
+    assert await numbers(database) == []
+
+
+async def test_last_statements_come_last_in_their_order(database: Postgresql) -> None:
+    """Whatever order a script yields them in, so that all transactions take the locks of busy rows in one order."""
+    early = sql("UPDATE t SET name = name || 'e' WHERE n = ?", last=1)
+    late = sql("UPDATE t SET name = name || 'l' WHERE n = ?", last=2)
+
+    def script() -> Script[None]:
+        yield late, (1,)
+        yield INSERT, (1, "-")
+        yield early, (1,)
+        yield late, (1,)
+        yield sql("", ""), ()
+
+    await database.write(script)
+    assert await database.row(ROW, "-ell") is not None
+
+
+async def test_a_statement_alone_is_one_round_trip(url: str) -> None:
+    sent: list[str] = []
+
+    async def connect_and_log() -> Connection:
+        connection = await connect(url, OPTIONS)
+        connection.add_query_logger(lambda query: sent.append(query.query))
+        return connection
+
+    pool = Pool(connect_and_log, 1)
+    lane = pool.lane(1, 1.0)
+    for script in (one_step(INSERT_ALONE, (1, "a")), insert(2, "b")):
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        pool.submit(lane, Write(done, script, lambda: None))
+        await done
+    await pool.aclose(1)
+    assert sent == [INSERT_ALONE.postgresql, "BEGIN ISOLATION LEVEL READ COMMITTED", INSERT.postgresql, "COMMIT"]
+
+
+async def test_no_update_is_lost(url: str) -> None:
+    """Several connections of several engines read and write the same row."""
+    engines = [Postgresql(url, OPTIONS) for _ in range(3)]
+    await engines[0].write(insert(0, "a"))
+
+    def add() -> Script[None]:
+        ((n,),) = yield NUMBER_TO_CHANGE, ("a",)
+        yield SET, (n + 1, "a")
+
+    await asyncio.gather(*(engine.write(add) for engine in engines for _ in range(40)))
+    assert await numbers(engines[0]) == [120]
+    for engine in engines:
+        await engine.aclose()
+
+
+async def test_a_deadlock_is_tried_again(url: str) -> None:
+    database = Postgresql(url, DatabaseOptions(connections=4, lock_timeout_s=10))
+    await asyncio.gather(database.write(insert(0, "a")), database.write(insert(0, "b")))
+    runs = 0
+
+    def add(*names: str) -> Callable[[], Script[None]]:
+        def script() -> Script[None]:
+            nonlocal runs
+            runs += 1
+            yield ADD, (names[0],)
+            yield sql("SELECT pg_sleep(0.3)"), ()
+            yield ADD, (names[1],)
+
+        return script
+
+    await asyncio.gather(database.write(add("a", "b")), database.write(add("b", "a")))
+    assert runs == 3
+    assert await numbers(database) == [2, 2]
+    await database.aclose()
+
+
+async def test_look_ups_at_the_same_time_share_queries(database: Postgresql, other: Connection) -> None:
+    names = [f"n{number}" for number in range(200)]
+    await other.executemany("INSERT INTO t VALUES ($1, $2)", list(enumerate(names)))
+    asked = [*names, *names, "missing", "n\0", "\ud800", "ö"]
+    rows = await asyncio.gather(*(database.row(ROW, name) for name in asked))
+    assert [row and row[1] for row in rows] == [*range(200), *range(200), None, None, None, None]
+    calls = await other.fetchval("SELECT count(*) FROM pg_stat_activity WHERE query = $1", ROW.statement.postgresql)
+    assert calls <= 2
+
+
+async def test_a_look_up_sees_what_was_acknowledged_before(database: Postgresql) -> None:
+    """Others keep asking meanwhile, and share its queries."""
+
+    async def ask_always() -> None:
+        while True:
+            await database.row(ROW, "n0")
+
+    others = [asyncio.create_task(ask_always()) for _ in range(8)]
+    for number in range(100):
+        await database.write(insert(number, f"n{number}"))
+        row = await database.row(ROW, f"n{number}")
+        assert row is not None
+        assert row[1] == number
+    for task in others:
+        task.cancel()
+
+
+async def test_more_keys_than_one_query_takes(database: Postgresql, other: Connection) -> None:
+    await other.executemany("INSERT INTO t VALUES ($1, $2)", [(n, f"n{n}") for n in range(1500)])
+    rows = await asyncio.gather(*(database.row(ROW, f"n{n}") for n in range(1500)))
+    assert [row and row[1] for row in rows] == list(range(1500))
+
+
+async def test_a_cancelled_caller_does_not_undo_its_write(database: Postgresql, other: Connection) -> None:
+    def script() -> Script[None]:
+        yield sql("SELECT pg_sleep(0.2)"), ()
+        yield INSERT, (1, "a")
+
+    task = asyncio.create_task(database.write(script))
+    await asyncio.sleep(0.1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await asyncio.sleep(0.5)
+    assert await numbers(database) == [1]
+    assert {row["state"] for row in await backends(other)} == {"idle"}
+
+
+async def test_cancelled_reads_leak_no_connection(database: Postgresql, other: Connection) -> None:
+    await database.write(insert(1, "a"))
+    for _ in range(50):
+        tasks = [
+            asyncio.create_task(database.rows(NUMBERS, ())),
+            asyncio.create_task(database.row(ROW, "a")),
+            asyncio.create_task(database.rows_apart(NUMBERS, (), 1.0)),
+        ]
+        await asyncio.sleep(0.001)
+        for task in tasks:
+            task.cancel()
+    assert await numbers(database) == [1]
+    assert len(await backends(other)) <= OPTIONS.connections
+
+
+async def test_a_search_that_takes_too_long_is_stopped_in_the_server_too(database: Postgresql, other: Connection) -> None:
+    started = time.monotonic()
+    assert await code_of(database.rows_apart(sql("SELECT pg_sleep(5)"), (), 0.3)) is Code.TIMEOUT
+    assert time.monotonic() - started < 1
+    assert await database.rows_apart(NUMBERS, (), 1.0) == []  # on the same connection
+    assert [row["state"] for row in await backends(other)] == ["idle"]
+
+
+async def test_searches_and_writes_leave_connections_to_look_ups(database: Postgresql, other: Connection) -> None:
+    await database.write(insert(1, "a"))
+    async with other.transaction():
+        await other.execute("SELECT n FROM t FOR UPDATE")
+        writes = [asyncio.create_task(database.write(one_step(ADD, ("a",)))) for _ in range(8)]
+        searches = [asyncio.create_task(database.rows_apart(sql("SELECT pg_sleep(0.2)"), (), 10.0)) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        started = time.monotonic()
+        assert await database.row(ROW, "a") is not None
+        assert time.monotonic() - started < 0.5
+    await asyncio.gather(*writes, *searches)
+    assert await numbers(database) == [9]
+
+
+async def test_a_lock_that_another_holds_too_long_is_an_outage_and_passes(database: Postgresql, other: Connection) -> None:
+    await database.write(insert(1, "a"))
+    async with other.transaction():
+        await other.execute("SELECT n FROM t FOR UPDATE")
+        started = time.monotonic()
+        assert await code_of(database.write(one_step(ADD, ("a",)))) is Code.SERVICE_UNAVAILABLE
+        assert 0.9 < time.monotonic() - started < 1.9
+    await database.write(one_step(ADD, ("a",)))
+    assert await numbers(database) == [2]
+
+
+async def test_a_wait_for_a_connection_ends(database: Postgresql) -> None:
+    """All are busy for longer than one may wait."""
+    busy = [asyncio.create_task(database.rows(sql("SELECT pg_sleep(1.9)"), ())) for _ in range(4)]
+    await asyncio.sleep(0.3)
+    started = time.monotonic()
+    assert await code_of(database.row(ROW, "a")) is Code.SERVICE_UNAVAILABLE
+    assert 0.9 < time.monotonic() - started < 1.4
+    await asyncio.gather(*busy)
+    assert await database.row(ROW, "a") is None
+
+
+async def test_a_statement_ends_in_its_time(database: Postgresql) -> None:
+    slow = DatabaseOptions(connections=2, statement_timeout_s=0.5, search_s=0.1)
+    database = Postgresql(database._url, slow)  # noqa: SLF001
+    started = time.monotonic()
+    assert await code_of(database.rows(sql("SELECT pg_sleep(5)"), ())) is Code.SERVICE_UNAVAILABLE
+    assert time.monotonic() - started < 1
+    assert await numbers(database) == []
+    await database.aclose()
+
+
+async def test_a_broken_statement_is_an_outage_not_a_crash(database: Postgresql) -> None:
+    broken = sql("SELECT nothing FROM t")
+    for asked in (database.rows(broken, ()), database.rows_apart(broken, ()), database.write(one_step(broken, ()))):
+        with pytest.raises(ServiceError) as caught:
+            await asked
+        assert caught.value.code is Code.SERVICE_UNAVAILABLE
+        assert caught.value.__cause__ is not None
+    with pytest.raises(ServiceError):
+        await database.row(lookup("nothing", "t", "nothing"), "a")
+    assert await numbers(database) == []
+
+
+async def test_a_text_with_nul_is_refused(database: Postgresql) -> None:
+    assert await code_of(database.write(insert(1, "a\0"))) is Code.BAD_REQUEST
+    assert await numbers(database) == []
+
+
+async def test_what_is_queued_is_finished_before_closing(url: str) -> None:
+    database = Postgresql(url, OPTIONS)
+    writes = [asyncio.create_task(database.write(insert(n, f"n{n}"))) for n in range(20)]
+    await asyncio.sleep(0)
+    await database.aclose()
+    assert await asyncio.gather(*writes) == list(range(20))
+    assert await code_of(database.rows(NUMBERS, ())) is Code.SERVICE_UNAVAILABLE
+
+
+async def test_it_is_closed_also_when_a_statement_hangs(url: str, other: Connection) -> None:
+    database = Postgresql(url, DatabaseOptions(connections=2, statement_timeout_s=0.5, search_s=60, lock_timeout_s=60))
+    await database.write(insert(1, "a"))
+    async with other.transaction():
+        await other.execute("SELECT n FROM t FOR UPDATE")
+        hanging = asyncio.create_task(code_of(database.write(one_step(ADD, ("a",)))))
+        await asyncio.sleep(0.1)
+        started = time.monotonic()
+        await database.aclose()
+        assert time.monotonic() - started < 3
+        assert await hanging is Code.SERVICE_UNAVAILABLE
+
+
+@contextlib.asynccontextmanager
+async def told(database: Postgresql) -> AsyncIterator[asyncio.Event]:
+    """Set when the database tells of a commit."""
+    event = asyncio.Event()
+    database.on_commit(event.set)
+    yield event
+    database.on_commit(None)
+
+
+async def test_commits_are_told_to_other_processes(url: str, other: Connection) -> None:
+    writer, hearer = Postgresql(url, OPTIONS), Postgresql(url, OPTIONS)
+    async with told(hearer) as event, told(writer) as own:
+        for n in range(3):  # the third time after the connection that listens was lost
+            await asyncio.wait_for(event.wait(), 5)  # it has begun to listen, which counts as news
+            await asyncio.sleep(0.1)
+            event.clear()
+            own.clear()
+            await writer.write(insert(n, f"n{n}"))
+            assert own.is_set()
+            await asyncio.wait_for(event.wait(), 1)
+            event.clear()
+            if n == 0:
+                await writer.write(insert(10, "more"))
+            else:
+                await other.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'attachd events'"
+                )
+    await writer.aclose()
+    await hearer.aclose()

@@ -1,0 +1,149 @@
+"""Many who write to one PostgreSQL at once: on several connections, in several processes."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from schemas import Code, ServiceError
+from storage import DatabaseOptions, Details, Options, Store, fresh_id, open_store
+from tests.engines.keeping import ROOT
+from tests.engines.postgresql import SharedPostgresql
+from tests.storage.conftest import PNG, caller, keep
+
+CONVERSATION = fresh_id()
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from storage import DatabaseOptions, open_store
+from tests.storage.conftest import caller, keep
+
+async def main(url, folder, conversation, organization):
+    # Whoever comes last waits for all others.
+    options = DatabaseOptions(lock_timeout_s=60, pool_timeout_s=60, statement_timeout_s=60)
+    async with await open_store(database_url=url, directory=Path(folder), database_options=options) as store:
+        ids = await asyncio.gather(*(
+            keep(store.attachments, conversation=conversation, who=caller(organization)) for _ in range(100)
+        ))
+        await asyncio.gather(*(store.attachments.delete(caller(organization), id) for id in ids[::2]))
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+async def url(postgresql: SharedPostgresql) -> AsyncIterator[str]:
+    url = postgresql.fresh_database()
+    yield url
+    postgresql.drop_database(url)
+
+
+async def opened(url: str, folder: Path) -> Store:
+    options = DatabaseOptions(lock_timeout_s=60, pool_timeout_s=60, statement_timeout_s=60)
+    return await open_store(database_url=url, directory=folder, database_options=options, options=Options(poll_s=60))
+
+
+async def test_events_are_in_the_order_of_the_commits_without_gaps(url: str, tmp_path: Path) -> None:
+    """Two processes write in two organizations; here each event is heard once, in order, and the counts are right."""
+    store = await opened(url, tmp_path / "blobs")
+    heard: list[str] = []
+
+    async def hear() -> None:
+        async for change in store.attachments.changes(caller(), CONVERSATION, "0"):
+            heard.append(change.id)
+            if len(heard) == 300:
+                return
+
+    hearing = asyncio.create_task(hear())
+    command = [sys.executable, "-c", WRITER, url, str(tmp_path / "blobs"), CONVERSATION]
+    writers = [subprocess.Popen([*command, organization], cwd=ROOT) for organization in ("org-1", "org-1", "org-2")]
+    codes = await asyncio.gather(*(asyncio.to_thread(writer.wait, 120) for writer in writers))
+    assert codes == [0, 0, 0]
+    await asyncio.wait_for(hearing, 30)
+    connection = await asyncpg.connect(url)
+    events = await connection.fetch("SELECT id, organization_id FROM events ORDER BY id")
+    counts = await connection.fetch("SELECT organization_id, attachments, bytes FROM organization_usage ORDER BY 1")
+    await connection.close()
+    assert [event["id"] for event in events] == list(range(1, 451))
+    assert heard == [str(event["id"]) for event in events if event["organization_id"] == "org-1"]
+    size = len(PNG) + 1
+    assert [tuple(count) for count in counts] == [("org-1", 100, 100 * size), ("org-2", 50, 50 * size)]
+    await store.aclose()
+
+
+async def test_who_reads_an_event_has_read_all_before_it(url: str, tmp_path: Path) -> None:
+    """A number that is seen is never followed by a lower one that is committed later."""
+    store = await opened(url, tmp_path / "blobs")
+    connection = await asyncpg.connect(url)
+    writing = asyncio.gather(*(keep(store.attachments, conversation=CONVERSATION) for _ in range(150)))
+    place, seen = 0, []
+    while not writing.done() or place < 150:
+        for (id,) in await connection.fetch("SELECT id FROM events WHERE id > $1 ORDER BY id LIMIT 7", place):
+            seen.append(id)
+            place = id
+        await asyncio.sleep(0)
+    assert seen == list(range(1, 151))
+    await connection.close()
+    await store.aclose()
+
+
+async def loose(store: Store) -> str:
+    """An attachment of no conversation."""
+    async with store.attachments.upload(caller(), "a.png", store.attachments.policy) as upload:
+        await upload.write(PNG)
+        return (await upload.commit(Details())).id
+
+
+async def test_changes_of_the_same_rows_in_opposite_orders_do_not_deadlock(url: str, tmp_path: Path) -> None:
+    store, other = await opened(url, tmp_path / "blobs"), await opened(url, tmp_path / "blobs")
+    for _ in range(10):
+        ids = [await loose(store) for _ in range(10)]
+        outcomes = await asyncio.wait_for(
+            asyncio.gather(
+                *(store.attachments.attach(caller(), ids, CONVERSATION) for _ in range(3)),
+                *(other.attachments.attach(caller(), ids[::-1], CONVERSATION) for _ in range(3)),
+                return_exceptions=True,
+            ),
+            0.95,  # PostgreSQL looks for deadlocks after a second
+        )
+        assert sum(not isinstance(outcome, BaseException) for outcome in outcomes) == 1
+        assert {outcome.code for outcome in outcomes if isinstance(outcome, ServiceError)} == {Code.CONFLICT}
+    await store.aclose()
+    await other.aclose()
+
+
+async def test_each_message_of_the_outbox_is_claimed_once(url: str, tmp_path: Path) -> None:
+    stores = [await opened(url, tmp_path / "blobs") for _ in range(4)]
+    connection = await asyncpg.connect(url)
+    rows = [(f"m{number:03}",) for number in range(100)]
+    await connection.executemany("INSERT INTO messages VALUES ($1, 'o', 'c', 'a', $1, '', '', '[]', '2026')", rows)
+    await connection.executemany(
+        "INSERT INTO outbox VALUES ($1, 'queued', '[]', 0, 0, '2026', NULL, NULL, '', '2026', '2026')", rows
+    )
+    await connection.close()
+    claimed = await asyncio.gather(
+        *(
+            store.outbox.claim(f"lease-{number}-{turn}", 60.0, 10, hold=True)
+            for turn in range(5)
+            for number, store in enumerate(stores)
+        )
+    )
+    ids = [entry.id for entries in claimed for entry in entries]
+    assert len(ids) == len(set(ids))
+    rest = [entry.id for _ in range(10) for entry in await stores[0].outbox.claim("rest", 60.0, 10, hold=True)]
+    assert sorted([*ids, *rest]) == [id for (id,) in rows]
+    for store in stores:
+        await store.aclose()
+
+
+async def test_all_processes_sign_with_the_same_first_key(url: str, tmp_path: Path) -> None:
+    stores = [await opened(url, tmp_path / "blobs") for _ in range(6)]
+    rings = await asyncio.gather(*(store.signing.signing(60) for store in stores))
+    assert len({ring.sign("subject", 0, download=False) for ring in rings}) == 1
+    assert len(await stores[0].signing.describe()) == 1
+    for store in stores:
+        await store.aclose()
