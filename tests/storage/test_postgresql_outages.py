@@ -1,0 +1,183 @@
+"""The engine when PostgreSQL fails: what is tried again, what must not be, and that every wait ends."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+
+from schemas import Code, ServiceError
+from storage.catalog import DatabaseOptions
+from storage.catalog.engine import Script, lookup, one_step, sql
+from storage.catalog.postgresql.connections import Connection
+from storage.catalog.postgresql.engine import Postgresql
+from storage.catalog.postgresql.pool import ATTEMPTS, DOWN_S
+from tests.engines.postgresql import SharedPostgresql
+from tests.faults.database_proxy import DatabaseProxy, Fault
+
+INSERT = sql("INSERT INTO t (n) VALUES (?)")
+INSERT_ALONE = sql("INSERT INTO t (n) VALUES (?) RETURNING n", alone=True)
+NUMBERS = sql("SELECT n FROM t ORDER BY n")
+ROW = lookup("n", "t", "n")
+OPTIONS = DatabaseOptions(connections=4, connect_timeout_s=1, pool_timeout_s=1, statement_timeout_s=1)
+
+
+@pytest.fixture
+def proxy(postgresql: SharedPostgresql) -> Iterator[DatabaseProxy]:
+    with DatabaseProxy(postgresql.server.port) as running:
+        yield running
+
+
+@pytest.fixture
+async def other(postgresql: SharedPostgresql) -> AsyncIterator[Connection]:
+    """Somebody else's connection, which goes past the proxy, to a database with one table."""
+    url = postgresql.empty_database()
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE TABLE t (n TEXT PRIMARY KEY)")
+    yield connection
+    await connection.close()
+    postgresql.drop_database(url)
+
+
+@pytest.fixture
+async def database(postgresql: SharedPostgresql, proxy: DatabaseProxy, other: Connection) -> AsyncIterator[Postgresql]:
+    name = await other.fetchval("SELECT current_database()")
+    opened = Postgresql(postgresql.server.url(name, port=proxy.port), OPTIONS)
+    yield opened
+    await opened.aclose()
+
+
+class Inserting:
+    """A script, and how often it was begun."""
+
+    def __init__(self, *values: str) -> None:
+        self.values = values
+        self.begun = 0
+
+    def __call__(self) -> Script[None]:
+        self.begun += 1
+        for value in self.values:
+            yield INSERT, (value,)
+
+
+async def kept(other: Connection) -> list[str]:
+    return [n for (n,) in await other.fetch(NUMBERS.postgresql)]
+
+
+async def code_of(awaitable: Any) -> Code | None:
+    try:
+        await awaitable
+    except ServiceError as error:
+        return error.code
+    return None
+
+
+async def codes(database: Postgresql, times: int) -> set[Code | None]:
+    """What becomes of so many of each kind of request at once."""
+    asked = [
+        code_of(each)
+        for _ in range(times)
+        for each in (database.rows(NUMBERS, ()), database.row(ROW, "a"), database.write(Inserting("b")))
+    ]
+    return set(await asyncio.gather(*asked))
+
+
+async def test_connections_that_broke_while_nobody_used_them_are_replaced(
+    database: Postgresql, proxy: DatabaseProxy, other: Connection
+) -> None:
+    await asyncio.gather(*(database.rows(NUMBERS, ()) for _ in range(8)))
+    for value in range(3):
+        proxy.reset()
+        if value != 1:
+            assert await database.row(ROW, "x") is None
+        await database.write(Inserting(str(value)))
+    assert await kept(other) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("pattern", ["BEGIN", "INSERT"])
+@pytest.mark.parametrize("fault", ["cut-before", "cut-after", ("40001", "could not serialize"), ("57P01", "shut down")])
+async def test_a_transaction_that_broke_before_its_commit_is_begun_anew(
+    database: Postgresql, proxy: DatabaseProxy, other: Connection, pattern: str, fault: Fault
+) -> None:
+    script = Inserting("a", "b")
+    with proxy.at(pattern, fault, times=1) as hits:
+        await database.write(script)
+    assert len(hits) == 1
+    assert script.begun == 2
+    assert await kept(other) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("fault", "done"), [("cut-before", []), ("cut-after", ["a"])])
+@pytest.mark.parametrize("alone", [False, True])
+async def test_what_may_have_been_committed_is_not_done_again(
+    database: Postgresql, proxy: DatabaseProxy, other: Connection, fault: Fault, done: list[str], alone: bool
+) -> None:
+    script: Callable[[], Script[Any]] = one_step(INSERT_ALONE, ("a",)) if alone else Inserting("a")
+    with proxy.at("INSERT" if alone else "COMMIT", fault) as hits:
+        assert await code_of(database.write(script)) is Code.SERVICE_UNAVAILABLE
+    assert len(hits) == 1
+    await asyncio.sleep(0.1)
+    assert await kept(other) == done
+    await database.write(Inserting("c"))
+    assert await kept(other) == [*done, "c"]
+
+
+async def test_a_read_that_broke_is_asked_again(database: Postgresql, proxy: DatabaseProxy, other: Connection) -> None:
+    await other.execute("INSERT INTO t VALUES ('a')")
+    for fault in ("cut-before", "cut-after"):
+        with proxy.at("SELECT n", fault, times=1) as hits:
+            assert [tuple(row) for row in await database.rows(NUMBERS, ())] == [("a",)]
+        assert len(hits) == 1
+        with proxy.at("SELECT n", fault, times=2) as hits:
+            rows = await asyncio.gather(*(database.row(ROW, name) for name in "ab"))
+        assert [row and tuple(row) for row in rows] == [("a",), None]
+        assert len(hits) == 2
+
+
+async def test_trying_again_comes_to_an_end(database: Postgresql, proxy: DatabaseProxy) -> None:
+    for ask in (lambda: database.rows(NUMBERS, ()), lambda: database.row(ROW, "a")):
+        with proxy.at("SELECT n", "cut-before") as hits:
+            assert await code_of(ask()) is Code.SERVICE_UNAVAILABLE
+        assert len(hits) == ATTEMPTS
+    script = Inserting("a")
+    with proxy.at("INSERT", ("40P01", "deadlock")):
+        assert await code_of(database.write(script)) is Code.SERVICE_UNAVAILABLE
+    assert script.begun == ATTEMPTS
+    assert await code_of(database.rows(NUMBERS, ())) is None
+
+
+async def test_a_server_that_is_down_fails_at_once_and_is_back_at_once(
+    database: Postgresql, proxy: DatabaseProxy, other: Connection
+) -> None:
+    await database.write(Inserting("a"))
+    with proxy.down():
+        started = time.monotonic()
+        assert await codes(database, 20) == {Code.SERVICE_UNAVAILABLE}
+        assert time.monotonic() - started < 1
+    await asyncio.sleep(DOWN_S)
+    await database.write(Inserting("c"))
+    assert await kept(other) == ["a", "c"]
+
+
+async def test_a_network_that_swallows_everything_is_found_out_in_time(
+    database: Postgresql, proxy: DatabaseProxy, other: Connection
+) -> None:
+    """Of a statement that waits for its answer, and of a connection that is being made."""
+    await database.write(Inserting("a"))
+    with proxy.silent():
+        for limit_s in (OPTIONS.statement_timeout_s + 1, OPTIONS.connect_timeout_s):
+            started = time.monotonic()
+            assert await codes(database, 4) == {Code.SERVICE_UNAVAILABLE}
+            assert time.monotonic() - started < limit_s + OPTIONS.pool_timeout_s + 1
+    await asyncio.sleep(DOWN_S)
+    await database.write(Inserting("c"))
+    assert {"a", "c"} <= set(await kept(other))  # what was on its way may have come through afterwards
+
+
+async def test_slow_answers_are_waited_for(database: Postgresql, proxy: DatabaseProxy, other: Connection) -> None:
+    with proxy.slow(0.1):
+        await database.write(Inserting("a"))
+        assert [tuple(row) for row in await database.rows(NUMBERS, ())] == [("a",)]
+    assert await kept(other) == ["a"]
