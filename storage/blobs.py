@@ -119,10 +119,10 @@ class Blobs(Protocol):
         """The size of a blob in bytes; None if there is none."""
         ...
 
-    def link(self, key: str, *, content_type: str, disposition: str, expires_s: int) -> str | None:
+    def link(self, key: str, *, content_type: str, disposition: str, expires_s: int | None = None) -> str | None:
         """A URL from which clients get the blob without a credential, with those headers; None where they cannot.
 
-        It holds for so many seconds. Costs no call.
+        It holds for so many seconds, or as long as is set. Costs no call.
         """
         ...
 

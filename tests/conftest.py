@@ -7,10 +7,11 @@ import pytest
 
 from tests.engines.backing import Backing, backing_of
 from tests.engines.postgresql import postgresql
+from tests.engines.s3 import s3
 from tests.matrix import anyio_backend, pytest_collection_modifyitems, pytest_configure
 from tests.running import Attachd
 
-__all__ = ["anyio_backend", "attachd", "backing", "postgresql", "pytest_collection_modifyitems", "pytest_configure"]
+__all__ = ["anyio_backend", "attachd", "backing", "postgresql", "pytest_collection_modifyitems", "pytest_configure", "s3"]
 
 
 @pytest.fixture(scope="session")

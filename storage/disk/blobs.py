@@ -88,7 +88,7 @@ class DiskBlobs:
         except FileNotFoundError:
             return None
 
-    def link(self, key: str, *, content_type: str, disposition: str, expires_s: int) -> None:
+    def link(self, key: str, *, content_type: str, disposition: str, expires_s: int | None = None) -> None:
         """None: clients get nothing from a folder but through this program."""
 
     async def check(self) -> None:

@@ -49,16 +49,18 @@ class Bucket:
             aws_secret_access_key=options.secret_key or None,
             region_name=options.region or None,
         )
-        self.client: S3Client = self._connect(session, options.endpoint_url)
-        # Makes URLs for clients and never connects.
-        self.signer: S3Client = self._connect(session, options.public_endpoint_url or options.endpoint_url)
+        self.client: S3Client = self._connect(session, options.endpoint_url, options.addressing)
+        # Makes URLs for clients and never connects. For AWS without a style they would lead to one region, which redirects.
+        public_url = options.public_endpoint_url or options.endpoint_url
+        regional = not public_url and options.addressing == "auto" and "." not in options.bucket  # a dot breaks the certificate
+        self.signer: S3Client = self._connect(session, public_url, "virtual" if regional else options.addressing)
         self.args: Any = {"Bucket": options.bucket, **_encryption(options)}
         self.limit_s = options.attempts * (options.connect_timeout_s + options.read_timeout_s) + _BACKOFF_S
         self.spool = Threads(min(MAX_SPOOL_THREADS, 2 * available_cores()), "attachd-spool")
         self._threads = Threads(options.connections, "attachd-s3")
         self._pending: set[asyncio.Future[Any]] = set()
 
-    def _connect(self, session: boto3.session.Session, endpoint_url: str) -> "S3Client":
+    def _connect(self, session: boto3.session.Session, endpoint_url: str, addressing: str) -> "S3Client":
         options = self.options
         return session.client(
             "s3",
@@ -73,7 +75,7 @@ class Bucket:
                 # Not all stores know the checksums that are boto3's default; Content-MD5 goes with all that is sent.
                 request_checksum_calculation="when_required",
                 response_checksum_validation="when_required",
-                s3=cast("Any", {"addressing_style": options.addressing}),
+                s3=cast("Any", {"addressing_style": addressing}),
                 user_agent_extra="attachd",
             ),
         )
@@ -111,9 +113,13 @@ class Bucket:
     def afterwards(self, work: Callable[..., T], *arguments: object) -> asyncio.Future[T]:
         """As `begin`, for what must be done whether or not somebody waits, such as removing what is left."""
         future = self._threads.run(work, *arguments)
+        self.await_at_close(future)
+        return future
+
+    def await_at_close(self, future: asyncio.Future[Any]) -> None:
+        """Have `aclose` wait for that, too."""
         self._pending.add(future)
         future.add_done_callback(self._ended)
-        return future
 
     def _ended(self, future: asyncio.Future[Any]) -> None:
         self._pending.discard(future)

@@ -68,31 +68,29 @@ def _page_of_objects(bucket: Bucket, folder: str, after: str) -> tuple[list[Blob
 
 
 async def _uploads(bucket: Bucket, after: str) -> AsyncIterator[list[BlobInfo]]:
-    begin = unfinished(after)
-    last, more = begin or Unfinished("", ""), True
+    """The multipart uploads, which are few. Not all stores list them in the order of their keys, or go on behind any."""
+    found: list[BlobInfo] = []
+    last, more = Unfinished("", ""), True
     while more:
-        found, last, more = await bucket.call(_page_of_uploads, bucket, last)
-        batch = [info for info in found if unfinished(info.key)]
-        if batch:
-            yield batch
+        page, last, more = await bucket.call(_page_of_uploads, bucket, last)
+        found += [info for info in page if info.key > after and unfinished(info.key)]
+    found.sort()
+    for start in range(0, len(found), BLOBS_AT_ONCE):
+        yield found[start : start + BLOBS_AT_ONCE]
 
 
 def _page_of_uploads(bucket: Bucket, after: Unfinished) -> tuple[list[BlobInfo], Unfinished, bool]:
-    """Up to `BLOBS_AT_ONCE` multipart uploads, the last, and whether there are more. Blocks.
+    """Up to 1000 multipart uploads, where the next page begins, and whether there is one. Blocks.
 
     What their parts take is not told: their sizes are 0.
     """
     prefix = bucket.options.prefix
     answer = bucket.client.list_multipart_uploads(
-        Bucket=bucket.name,
-        Prefix=f"{prefix}attachments/",
-        MaxUploads=BLOBS_AT_ONCE,
-        KeyMarker=prefix + after.key if after.key else "",
-        UploadIdMarker=after.id,
+        Bucket=bucket.name, Prefix=f"{prefix}attachments/", KeyMarker=after.key, UploadIdMarker=after.id
     )
     found = [
         BlobInfo(f"{UNFINISHED}{one['Key'].removeprefix(prefix)}/{one['UploadId']}", 0, one["Initiated"].timestamp(), True)
         for one in answer.get("Uploads", [])
     ]
-    last = Unfinished(answer.get("NextKeyMarker", "").removeprefix(prefix), answer.get("NextUploadIdMarker", ""))
-    return found, last, answer["IsTruncated"] and bool(last.key)
+    behind = Unfinished(answer.get("NextKeyMarker", ""), answer.get("NextUploadIdMarker", ""))
+    return found, behind, answer["IsTruncated"] and behind != after

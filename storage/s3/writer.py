@@ -101,15 +101,19 @@ class S3Writer:
         """Remove what came of it, after what is under way."""
         begun = [future for future in (self._work, self._created, *self._sent, self._stored) if future is not None]
         if begun:  # else nothing was written anywhere yet
-            asyncio.gather(*begun, return_exceptions=True).add_done_callback(self._remove)
+            ended = asyncio.gather(*begun, return_exceptions=True)
+            ended.add_done_callback(self._remove)
+            self._bucket.await_at_close(ended)
 
     def _remove(self, ended: asyncio.Future[Any]) -> None:
         if ended.cancelled():  # the loop ends
             return
         created = self._created
         id = created.result() if created is not None and created.exception() is None else ""
-        with contextlib.suppress(RuntimeError):  # the store was closed: sweep removes it
+        try:
             self._bucket.afterwards(self._remove_in_thread, id)
+        except RuntimeError:  # the store was closed: sweep removes it
+            self._spool.close()
 
     async def _settle(self) -> None:
         """Wait for the hop under way, then send what parts became whole."""

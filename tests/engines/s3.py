@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, TextIO
 
 import pytest
 
+from server.settings import load_settings
+from server.upload_rules import s3_options
+from storage import S3Options
 from tests.engines.keeping import join, shared_folder
 from tests.engines.seaweedfs import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, client
 
@@ -57,6 +60,13 @@ def settings_of(url: str, prefix: str = "") -> dict[str, str]:
         "s3_prefix": prefix,
     }
     return {f"ATTACHD_UPLOAD_{key}".upper(): value for key, value in upload.items()}
+
+
+def options_of(settings: dict[str, str]) -> S3Options:
+    """What the storage makes of such settings."""
+    options = s3_options(load_settings(None, settings).upload)
+    assert options is not None
+    return options
 
 
 @pytest.fixture(scope="session")
