@@ -16,7 +16,7 @@ from rest.digests import digest_field
 from rest.disposition import content_disposition
 from rest.exchanges import Exchange
 from rest.ranges import Range, RangeNotSatisfiable, parse_range
-from rest.replies import Headers, RangeRefused
+from rest.replies import Headers, RangeRefused, Reply
 from schemas import Code, Record, ServiceError
 from storage import Download
 
@@ -71,7 +71,7 @@ def plan(method: str, request: Mapping[bytes, bytes], record: Record, *, attachm
             raise RangeRefused(record.size) from None
     headers = [
         (b"content-type", record.content_type.encode()),  # text without a charset: nobody knows it, and it is saved, not shown
-        (b"content-disposition", content_disposition(record.filename, record.content_type, attachment=attachment)),
+        (b"content-disposition", _disposition(record, attachment=attachment)),
         (b"etag", etag),
         (b"last-modified", modified),
         *_CONSTANT,
@@ -98,10 +98,31 @@ def _extent(record: Record, part: Range | None) -> Headers:
 async def serve(
     exchange: Exchange, download: Download, send_timeout_s: float, *, attachment: bool = False, public: bool = False
 ) -> None:
-    """Answer a GET or HEAD with the file; `?download=1` saves what a browser would show. Raises as `plan`."""
+    """Answer a GET or HEAD with the file; `?download=1` saves what a browser would show. Raises as `plan`.
+
+    Where the store hands the bytes out itself, their place is the answer to a GET that they would be the answer to.
+    """
     saved = attachment or b"download=1" in exchange.scope["query_string"].split(b"&")
     planned = plan(exchange.scope["method"], exchange.headers, download.record, attachment=saved, public=public)
-    await deliver(exchange, download, planned, send_timeout_s)
+    # A client sends these along, and there is no such tag at the store.
+    tagged = b"if-match" in exchange.headers or b"if-range" in exchange.headers
+    if planned.stop and not tagged and (url := download.link(_disposition(download.record, attachment=saved).decode())):
+        await exchange.reply(_redirect(url, public=public))
+    else:
+        await deliver(exchange, download, planned, send_timeout_s)
+
+
+def _redirect(url: str, *, public: bool) -> Reply:
+    """302, which no cache keeps: who may read the file changes, and the URL expires.
+
+    What keeps the file from being sniffed and from running cannot go along: the type and the disposition in the URL must do.
+    """
+    headers = [(b"location", url.encode("ascii")), (b"cache-control", b"no-store"), _ANY_SITE if public else _OWN_SITE]
+    return Reply(302, headers, b"")
+
+
+def _disposition(record: Record, *, attachment: bool) -> bytes:
+    return content_disposition(record.filename, record.content_type, attachment=attachment)
 
 
 async def deliver(exchange: Exchange, download: Download, plan: Plan, send_timeout_s: float) -> None:

@@ -10,5 +10,6 @@ _BYTES = {"*/*": Content()}
 FILE_ANSWERS = {
     200: Answer(doc="The file.", content=_BYTES, headers=(*_HEADERS, "content-digest", "repr-digest")),
     206: Answer(doc="The range of the file.", content=_BYTES, headers=(*_HEADERS, "content-range", "repr-digest")),
+    302: Answer(doc="Where the store hands the file out itself, for a while.", headers=("location",)),
     304: Answer(doc="The client has it already.", headers=("etag", "last-modified")),
 }

@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from rest.attachments import Authenticate
 from rest.delivery import DELIVERY_HEADERS, serve
 from rest.digests import digest_field
+from rest.disposition import content_disposition
 from rest.exchanges import Exchange, answer
 from rest.forms import FormRules, text_of
 from rest.intake import FORM_HEADERS, receive_form
@@ -112,7 +113,7 @@ class MediaUploadHandler:
             return self._attachments.upload(principal, filename, self._policy, least_bytes)
 
         record = await receive_form(exchange, begin, self._policy.max_bytes, self._idle_timeout_s, MEDIA_FORM)
-        await exchange.reply(_uploaded(record, (await self._attachments.media_url(record.id)).url))
+        await exchange.reply(_uploaded(record, await url_of(self._attachments, record)))
 
 
 class MediaHandler:
@@ -167,6 +168,12 @@ def media_routes(attachments: Attachments, authenticate: Authenticate, policy: P
         Route(UPLOAD_MEDIA_PATH, MediaUploadHandler(attachments, policy, authenticate, idle_timeout_s)),
         Route(MEDIA_PATH, MediaHandler(attachments, authenticate, idle_timeout_s)),
     ]
+
+
+async def url_of(attachments: Attachments, record: Record) -> str:
+    """A URL of the file that needs no credential until it expires: at the store where that hands files out, else here."""
+    disposition = content_disposition(record.filename, record.content_type, attachment=False)
+    return attachments.link(record, disposition.decode()) or (await attachments.media_url(record.id)).url
 
 
 def media_of(record: Record, url: str) -> Media:

@@ -12,7 +12,7 @@ from starlette.types import Receive, Scope, Send
 from rest.attachments import Authenticate
 from rest.bodies import BODY_HEADERS, receive_json
 from rest.exchanges import Exchange, answer
-from rest.media import Media, media_of, render_media
+from rest.media import Media, media_of, render_media, url_of
 from rest.replies import Reply, json_reply, method_not_allowed
 from schemas import UUID_PATTERN, Code, Id, ServiceError, Timestamp
 from storage import Attachments, Draft, Messages, Posted
@@ -85,8 +85,8 @@ class MessagesHandler:
             raise ServiceError(Code.BAD_REQUEST, "the conversation must be named by its UUID")
         asked = await receive_json(exchange, MessageInput, self._max_body_bytes, self._idle_timeout_s, "mail.max_content_bytes")
         posted = await self._messages.post(principal, conversation_id, _draft(asked))
-        urls = await asyncio.gather(*[self._attachments.media_url(file.id) for file in posted.files])
-        await exchange.reply(_posted(posted, [url.url for url in urls]))
+        urls = await asyncio.gather(*[url_of(self._attachments, file) for file in posted.files])
+        await exchange.reply(_posted(posted, urls))
 
 
 def message_routes(

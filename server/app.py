@@ -184,9 +184,7 @@ class App:
         try:
             await self._open()
         except ServiceError as error:
-            if self._store is not None:
-                await self._store.aclose()
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            await send({"type": "lifespan.startup.failed", "message": error.message})
             return
         if "state" in scope:
             scope["state"][UPGRADES] = self._sockets
@@ -208,8 +206,6 @@ class App:
         meters, log = observing.meters, observing.log
         store = await open_settled(settings, observing.watch())
         self._store = store
-        if settings.upload.backend == "s3":  # what no start finds out, the first client would
-            await store.check()
         if settings.mail.host:
             self._delivery = delivery(settings, store)
             self._delivery.start()

@@ -57,7 +57,7 @@ async def open_store(settings: Settings) -> storage.Store:
         await store.check()
     except ServiceError as error:
         await store.aclose()
-        raise StartError(error.message) from error
+        raise StartError(str(error)) from error
     return store
 
 

@@ -52,7 +52,12 @@ class Download:
 
     def __init__(self, record: Record, blobs: Blobs) -> None:
         self.record = record
+        self._blobs = blobs
         self._reader = blobs.open(record.storage_path)
+
+    def link(self, disposition: str) -> str | None:
+        """A URL that gives the file itself, with its type and that Content-Disposition; None where clients cannot have it."""
+        return self._blobs.link(self.record.storage_path, content_type=self.record.content_type, disposition=disposition)
 
     def expect(self, start: int, stop: int) -> None:
         """The bytes [start, stop) of the file will be read, one piece behind the other."""
@@ -213,6 +218,10 @@ class Attachments:
         """
         await self._links.verify(id.lower(), query)
         return Download(access.followed(await self._table.find(id.lower()), id), self._blobs)
+
+    def link(self, record: Record, disposition: str) -> str | None:
+        """As `Download.link`, of a file that its caller may have."""
+        return Download(record, self._blobs).link(disposition)
 
     async def media_url(self, id: str, expiry_s: int | None = None) -> SignedUrl:
         """The link `/uploads/{id}` to a file, which needs no credential for `expiry_s` seconds at least, or as is set.

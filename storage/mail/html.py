@@ -39,9 +39,10 @@ TOKEN = re.compile(
 _ATTRIBUTE = re.compile(
     rf"""({_NAME})(?:{_EQUALS}(?:"([^"]*+)"?+|'([^']*+)'?+|([^\t\n\f\r >"'][^\t\n\f\r >]*+))?+)?+""", re.VERBOSE | re.ASCII
 )
-# The path of an upload, on any host or none: not in a query, a fragment or the address of another scheme.
+# The path of an upload, on any host or none, or that of its key at an S3-compatible store: not in a query, a fragment or the
+# address of another scheme.
 _UPLOAD = re.compile(
-    r"(?:https?:(?=/)|(?![A-Za-z][A-Za-z0-9+.-]*+:))(?:[^?#]*?/)??uploads/"
+    r"(?:https?:(?=/)|(?![A-Za-z][A-Za-z0-9+.-]*+:))(?:[^?#]*?/)??(?:uploads|attachments/[0-9a-f-]{36})/"
     r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})(?=[/?#]|\Z)",
     re.IGNORECASE | re.ASCII,
 )
@@ -74,7 +75,7 @@ def attribute(text: str, span: tuple[int, int], name: str) -> tuple[int, int] | 
 
 
 def uploads_shown(text: str) -> list[Reference]:
-    """The images of the text whose `src` leads to `…/uploads/{uuid}`, in their order."""
+    """The images of the text whose `src` leads to `…/uploads/{uuid}`, or to a file at its store, in their order."""
     found = []
     for token in TOKEN.finditer(text):
         if token.lastgroup != "image":

@@ -45,6 +45,7 @@ def replaced(text: str) -> str:
         pytest.param("<script>'<img>'</script ><img src='{}/uploads/ID{}'>", id="after-a-script"),
         pytest.param("a < b <3 <><img src='{}/uploads/ID{}'>", id="after-signs"),
         pytest.param("<image src='{}/uploads/ID{}'>", id="image-is-img"),
+        pytest.param("<img src='{}https://b.s3.example/p/attachments/ID/ID?X-Amz-Date=1&amp;X-Amz-Signature=2{}'>", id="at-s3"),
     ],
 )
 def test_an_image_that_shows_an_upload_gets_the_new_url(text: str) -> None:
