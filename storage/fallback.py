@@ -113,7 +113,7 @@ class FallbackBlobs:
                 return size
         return None
 
-    def link(self, key: str, *, content_type: str, disposition: str, expires_s: int) -> None:
+    def link(self, key: str, *, content_type: str, disposition: str, expires_s: int | None = None) -> None:
         """None (rule 3)."""
 
     async def check(self) -> None:
