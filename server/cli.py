@@ -8,6 +8,7 @@ import click
 
 from server import dev, serving
 from server.arguments import Mistake, attempt, config_option, load
+from server.backup_commands import backup, restore
 from server.credential_commands import key, session
 from server.fsck_commands import fsck
 from server.log import configure_logging
@@ -17,6 +18,7 @@ from server.outbox_commands import outbox
 from server.settings import SettingsError
 from server.signing_commands import signing
 from server.sweep_commands import sweep
+from server.transfer_commands import migrate_storage
 from server.type_commands import types
 
 
@@ -38,6 +40,9 @@ main.add_command(types)
 main.add_command(openapi)
 main.add_command(sweep)
 main.add_command(fsck)
+main.add_command(backup)
+main.add_command(restore)
+main.add_command(migrate_storage)
 
 
 @main.command()

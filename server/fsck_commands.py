@@ -8,23 +8,12 @@ import msgspec
 
 from schemas import ServiceError
 from server.arguments import Mistake, attempt, config_option, with_store
+from server.findings import finding_line
 from server.progress import progress
 from server.settings import Settings
-from storage import Finding, FindingKind, Fsck, FsckOptions, Store
+from storage import Finding, Fsck, FsckOptions, Store
 
 CANNOT_FINISH = 3
-
-
-_WHAT: dict[FindingKind, str] = {
-    "missing": "there are no bytes",
-    "quarantined": "the bytes lie in quarantine",
-    "unclaimed": "no attachment claims these {found} bytes",
-    "unfinished": "an upload was never finished, {found} bytes",
-    "size": "{found} bytes, expected {expected}",
-    "checksum": "SHA-256 {found}, expected {expected}",
-    "unreadable": "the bytes cannot be read",
-    "usage": "counted {found}, expected {expected}",
-}
 
 
 class _UnfinishedError(Exception):
@@ -90,7 +79,7 @@ async def _run(check: Fsck, done: _Done, resume: Path | None, *, as_json: bool) 
         async for event in check.run(done.key):
             if isinstance(event, Finding):
                 done.findings[event.finding] = done.findings.get(event.finding, 0) + 1
-                bar.tell(msgspec.json.encode(event).decode() if as_json else _line(event))
+                bar.tell(msgspec.json.encode(event).decode() if as_json else finding_line(event))
                 continue
             done.key, done.attachments, done.bytes = event.key, done.attachments + event.rows, done.bytes + event.size
             bar.advance(event.size if done.checksums else event.rows)
@@ -116,15 +105,6 @@ def _write(file: Path, done: _Done) -> None:
     new = file.with_name(f"{file.name}.new")
     new.write_bytes(msgspec.json.encode(done))
     new.replace(file)
-
-
-def _line(finding: Finding) -> str:
-    subject = finding.key or f"organization {finding.organization}"
-    if finding.attachment:
-        subject += f" of {'deleted ' if finding.deleted else ''}attachment {finding.attachment}"
-    what = _WHAT[finding.finding].format(found=finding.found, expected=finding.expected)
-    age = f", {finding.age_s} s old" if finding.age_s else ""
-    return f"{finding.finding} {subject}: {what}{age}{' (repaired)' if finding.repaired else ''}"
 
 
 def _summary(done: _Done, *, as_json: bool) -> str:

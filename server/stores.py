@@ -4,7 +4,7 @@ import storage
 from server.mail import mail_options
 from server.setting_rules import signing_keys
 from server.settings import Settings
-from server.upload_rules import s3_options
+from server.upload_rules import fallback_of, s3_options
 from storage import MEBIBYTE, DatabaseOptions, Options, Store, Watch, api_a
 
 _DAY_S = 86_400.0
@@ -16,6 +16,7 @@ async def open_settled(settings: Settings, watch: Watch | None = None) -> Store:
         database_url=settings.database.url,
         directory=settings.upload.directory,
         bucket=s3_options(settings.upload),
+        fallback=fallback_of(settings.upload),
         database_options=DatabaseOptions(
             lock_timeout_s=settings.database.busy_timeout_seconds,
             search_s=settings.database.search_seconds,

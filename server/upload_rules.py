@@ -29,13 +29,18 @@ def check_upload(upload: UploadSettings) -> None:
             f"upload.max_image_size_mb ({upload.max_image_size_mb}) is more than upload.max_file_size_mb "
             f"({upload.max_file_size_mb}); lower the first or raise the second"
         )
-    if upload.backend == "s3":
-        _check_s3(upload)
+    if upload.fallback not in ("", *BACKENDS) or upload.fallback == upload.backend:
+        raise ValueError('upload.fallback must be "local" or "s3", the one that upload.backend is not, or be left out')
+    if "s3" in (upload.backend, upload.fallback):
+        check_s3(upload)
 
 
-def _check_s3(upload: UploadSettings) -> None:
+def check_s3(upload: UploadSettings) -> None:
+    """As `check_upload`, of what names the bucket."""
     if not _BUCKET.match(upload.s3_bucket):
-        raise ValueError('upload.s3_bucket must name a bucket when upload.backend is "s3"')
+        raise ValueError(
+            'upload.s3_bucket must name a bucket when upload.backend is "s3", or the bytes are moved from or to it'
+        )
     if bool(upload.s3_access_key) != bool(upload.s3_secret_key):
         raise ValueError("upload.s3_access_key and upload.s3_secret_key are needed together, or neither")
     if not _PREFIX.match(upload.s3_prefix):
@@ -102,8 +107,21 @@ def url_expiry_s(upload: UploadSettings) -> int:
 
 def s3_options(upload: UploadSettings) -> S3Options | None:
     """The bucket of the settings, which were checked; None when the bytes are in a folder."""
-    if upload.backend != "s3":
-        return None
+    return bucket_options(upload) if upload.backend == "s3" else None
+
+
+def fallback_of(upload: UploadSettings) -> Path | S3Options | None:
+    """Where bytes are read that are not yet where new ones go; None when they are not being moved."""
+    return place_of(upload, upload.fallback) if upload.fallback else None
+
+
+def place_of(upload: UploadSettings, backend: str) -> Path | S3Options:
+    """The folder or the bucket of the settings, which were checked."""
+    return bucket_options(upload) if backend == "s3" else upload.directory
+
+
+def bucket_options(upload: UploadSettings) -> S3Options:
+    """The bucket of the settings, used or not."""
     return S3Options(
         bucket=upload.s3_bucket,
         region=upload.s3_region,

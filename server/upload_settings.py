@@ -12,6 +12,12 @@ class UploadSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     backend: Annotated[str, Meta(description="`local`: a folder; `s3`: a bucket of an S3-compatible store.")] = "local"
     directory: Annotated[Path, Meta(description="Folder of the bytes; made when missing.")] = Path("data/blobs")
+    fallback: Annotated[
+        str,
+        Meta(
+            description="Where bytes are read that are not yet at `backend`, while they are moved: `local`, `s3`, or neither."
+        ),
+    ] = ""
     max_file_size_mb: Annotated[int, Meta(ge=1, le=1_048_576, description="MiB of a file that is not an image.")] = 25
     max_image_size_mb: Annotated[int, Meta(ge=1, le=1_048_576, description="MiB of an image.")] = 10
     idle_timeout_seconds: Annotated[

@@ -22,6 +22,7 @@ from storage.catalog import (
 )
 from storage.clock import timestamp
 from storage.credentials import Credentials, is_widget_token
+from storage.disk import exclusive
 from storage.filenames import extension_of
 from storage.fsck import Finding, FindingKind, Fsck, FsckOptions, Progress
 from storage.ids import fresh_id
@@ -30,6 +31,7 @@ from storage.links import DOWNLOAD_PATH, MEDIA_PATH
 from storage.messages import Draft, Messages, Posted
 from storage.options import MailOptions, Options, S3Options
 from storage.outbox import LeaseLost, Outbox, OutboxDepth, Outgoing
+from storage.places import open_blobs
 from storage.policies import (
     API_A,
     EXECUTABLES_AND_SCRIPTS,
@@ -45,7 +47,7 @@ from storage.policies import (
 from storage.signing import SigningKey, is_signed, parse_key
 from storage.store import Store, Watch, open_store
 from storage.sweep import SweepReport
-from storage.transfer import Problem, Step, TransferOptions
+from storage.transfer import Problem, Step, Transfer, TransferOptions
 from storage.uploads import BeginUpload, Details, Upload
 
 __all__ = [
@@ -97,6 +99,7 @@ __all__ = [
     "Store",
     "SweepReport",
     "TellsFailures",
+    "Transfer",
     "TransferOptions",
     "Upload",
     "Watch",
@@ -106,6 +109,7 @@ __all__ = [
     "api_c",
     "api_d",
     "capability_hash",
+    "exclusive",
     "extension_of",
     "fresh_capability",
     "fresh_id",
@@ -113,6 +117,7 @@ __all__ = [
     "is_signed",
     "is_widget_token",
     "migrate",
+    "open_blobs",
     "open_store",
     "parse_key",
     "schema_is_current",

@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 import msgspec
 
-from schemas import Code, ServiceError, SignedUrl
+from schemas import ServiceError, SignedUrl
 from storage.attachments import Attachments
 from storage.backup import Backup
 from storage.blobs import Blobs
@@ -25,15 +25,16 @@ from storage.catalog import (
     open_database,
 )
 from storage.credentials import Credentials
-from storage.disk import DiskBlobs
+from storage.fallback import FallbackBlobs
 from storage.fsck import Fsck, FsckOptions
 from storage.keys import Keys
 from storage.messages import Messages
 from storage.options import Options, S3Options
 from storage.outbox import Outbox
+from storage.places import open_blobs
 from storage.policies import API_A, Policy
 from storage.sweep import Sweep, SweepAges, SweepReport
-from storage.transfer import Problem, Step, TransferOptions
+from storage.transfer import Problem, Step, Transfer, TransferOptions
 
 CHECK_SHARED_S = 1.0
 Place = TypeVar("Place")
@@ -102,6 +103,15 @@ class Store:
         """A look at whether table, bytes and counters agree; see `storage.fsck`."""
         return Fsck(AuditTable(self._database), self._blobs, options, UpkeepTable(self._database).recount)
 
+    def transfer(self, source: Blobs, target: Blobs, options: TransferOptions) -> Transfer:
+        """Having the bytes of all attachments in `target` too; see `storage.transfer`."""
+        table = AuditTable(self._database)
+        return Transfer(table.by_key, table.known, source, target, options)
+
+    async def totals(self) -> tuple[int, int]:
+        """How many attachments there are, deleted ones too, and their bytes."""
+        return await AuditTable(self._database).totals()
+
     def backup(
         self, folder: Path, database: Path, busy_timeout_s: float, options: TransferOptions
     ) -> AsyncIterator[Problem | Step]:
@@ -134,11 +144,12 @@ def _look_at(check: asyncio.Future[None]) -> None:
         check.exception()
 
 
-async def open_store(
+async def open_store(  # noqa: PLR0913 (all by name, and all but one have a default)
     *,
     database_url: str,
     directory: Path = Path("data/blobs"),
     bucket: S3Options | None = None,
+    fallback: Path | S3Options | None = None,
     database_options: DatabaseOptions | None = None,
     credential_cache_s: float = 10.0,
     policy: Policy = API_A,
@@ -148,7 +159,7 @@ async def open_store(
     """Open the database, which must have the newest schema, and where the bytes are.
 
     They are in the folder, which is created if need be, or in the bucket if one is given; that is not asked before it is needed
-    (`Store.check`).
+    (`Store.check`). While they are moved (`storage.transfer`) the `fallback` has those that are not there yet.
 
     `policy` is what uploads of API A are held to; `options` are what operators decide, the defaults without.
 
@@ -156,25 +167,10 @@ async def open_store(
     """
     database = await open_database(database_url, database_options or DatabaseOptions())
     try:
-        blobs = _open_folder(directory) if bucket is None else _open_bucket(bucket)
+        blobs = open_blobs(directory if bucket is None else bucket)
+        if fallback is not None:
+            blobs = FallbackBlobs(blobs, open_blobs(fallback, create=False))
     except ServiceError:
         await database.aclose()
         raise
     return Store(watch.database(database), watch.blobs(blobs), credential_cache_s, policy, options or Options())
-
-
-def _open_folder(directory: Path) -> Blobs:
-    try:
-        return DiskBlobs(directory)
-    except OSError as error:
-        message = f"cannot use the storage directory {directory}: {error.strerror}"
-        raise ServiceError(Code.SERVICE_UNAVAILABLE, message) from error
-
-
-def _open_bucket(options: S3Options) -> Blobs:
-    from storage.s3 import S3Blobs  # noqa: PLC0415 (boto3 is for those who use it: 25 MB)
-
-    try:
-        return S3Blobs(options)
-    except ValueError as error:
-        raise ServiceError(Code.SERVICE_UNAVAILABLE, f"cannot use S3: {error}") from error

@@ -16,7 +16,7 @@ from typing import Literal, NamedTuple, TypeAlias
 
 import msgspec
 
-from storage.blobs import Blobs
+from storage.blobs import BlobInfo, Blobs
 from storage.catalog import KeptRow
 from storage.copies import WHOLE, Condition, Pacer, State, condition, copy, each, no_pace
 from storage.merge import Pair, ReadRows, merge
@@ -84,7 +84,7 @@ class Transfer:
         Raises SERVICE_UNAVAILABLE when a place or the table fails.
         """
         async for pairs in merge(self._read_rows, self._target.scan()):
-            rows = [pair for pair in pairs if pair.row is not None]
+            rows = await self._looked_at_again([pair for pair in pairs if pair.row is not None])
             outcomes = await each(self._settle, rows, self._options.parallel)
             gone = await self._gone([outcome.row for outcome in outcomes if outcome.condition.state == "missing"])
             for outcome in outcomes:
@@ -98,6 +98,16 @@ class Transfer:
             size = sum(outcome.row.size for outcome in outcomes)
             removed = len(whole) if self._options.remove_source else 0
             yield Step(pairs[-1].key, len(rows), size, len(copied), sum(copied), removed, tuple(gone))
+
+    async def _looked_at_again(self, pairs: list[Pair]) -> list[Pair]:
+        """Those pairs, with the blobs that came to the target after it was read: servers write there meanwhile."""
+        lacking = [pair.key for pair in pairs if pair.blob is None]
+        there = set(lacking) - await self._target.missing(lacking) if lacking else set()
+        sizes = {key: await self._target.size_of(key) for key in there}
+        return [
+            pair if pair.key not in there else pair._replace(blob=BlobInfo(pair.key, sizes[pair.key] or 0, 0.0, False))
+            for pair in pairs
+        ]
 
     async def _gone(self, rows: list[KeptRow]) -> list[KeptRow]:
         """Which of the rows are no longer there: removed by a sweep meanwhile, before their bytes."""

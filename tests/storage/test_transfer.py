@@ -9,7 +9,7 @@ import pytest
 
 from schemas import Code, ServiceError
 from storage import Store, fresh_id
-from storage.blobs import Blobs
+from storage.blobs import BlobInfo, Blobs
 from storage.catalog import AuditTable
 from storage.copies import Pacer, each
 from storage.disk import DiskBlobs, exclusive
@@ -128,6 +128,35 @@ async def test_a_copy_that_was_killed_is_begun_anew(store: Store, backing: Backi
     assert problems == []
     assert files(tmp_path / "target") == [key]
     assert (tmp_path / "target" / key).read_bytes() == CONTENT
+
+
+async def test_what_a_server_wrote_to_the_target_meanwhile_is_there(
+    store: Store, backing: Backing, target: DiskBlobs, tmp_path: Path
+) -> None:
+    """The scan of the target is over when the row comes, and the source never had the bytes."""
+    key = backing.key_of(await keep(store.attachments, CONTENT))
+    run = transfer(store, target)
+    read_rows = run._read_rows  # noqa: SLF001
+
+    async def write_then_read(after: str, limit: int) -> object:
+        if not after:
+            assert [batch async for batch in target.scan()] == []
+            backing.bytes.remove(key)
+            await put(target, CONTENT, key)
+        return await read_rows(after, limit)
+
+    run._read_rows = write_then_read  # type: ignore[assignment]  # noqa: SLF001
+    scan = target.scan
+    target.scan = lambda after="": _nothing(scan(after))  # type: ignore[method-assign]
+    events = [event async for event in run.run()]
+    assert [(type(event), getattr(event, "copied", None)) for event in events] == [(Step, 0)]
+    assert (tmp_path / "target" / key).read_bytes() == CONTENT
+
+
+async def _nothing(scan: AsyncIterator[list[BlobInfo]]) -> AsyncIterator[list[BlobInfo]]:
+    """A scan that had come to its end before anything was there."""
+    async for _ in scan:
+        yield []
 
 
 async def test_a_row_that_goes_meanwhile_is_no_problem(store: Store, backing: Backing, target: DiskBlobs) -> None:
