@@ -5,14 +5,12 @@ import contextlib
 import sqlite3
 from collections.abc import Awaitable, Callable
 
-import asyncpg
-
 from storage.catalog.engine import Lookup, Parameters, Row, Script, Statement, T
+from storage.catalog.postgresql.connections import Connection
 
 Explain = Callable[[Statement, Parameters], Awaitable[str]]
 _LOOKS_AT_ALL = ("SCAN ", "Seq Scan")  # in SQLite's plans and in PostgreSQL's
 _SORTS = ("USE TEMP B-TREE", "Sort")
-_MODES = ("force_generic_plan", "force_custom_plan")  # PostgreSQL chooses between the two by itself
 
 
 class Plans:
@@ -29,7 +27,9 @@ class Plans:
 
     async def row(self, lookup: Lookup, key: str | bytes) -> Row | None:
         """Take the plan down."""
-        self.plan = await self._explain(lookup.statement, (key,))
+        self.plan = await self._explain(
+            lookup.statement, (f"{{{key!s}}}",)
+        )  # PostgreSQL's way to write an array; any key will do
         return None
 
     async def rows_of_any_length(self, statement: Statement, parameters: Parameters) -> list[Row]:
@@ -68,16 +68,16 @@ async def explain_on_sqlite(path: str, statement: Statement, parameters: Paramet
     return await asyncio.to_thread(explain)
 
 
-async def explain_on_postgresql(connection: asyncpg.Connection, statement: Statement, parameters: Parameters) -> str:
-    """The plans of a prepared statement: the one for any parameters, and the one for these."""
-    lines: list[str] = []
+async def explain_on_postgresql(connection: Connection, statement: Statement, parameters: Parameters) -> str:
+    """The plan of a statement on a connection that is set as the program sets its own."""
     await connection.execute(f"PREPARE explained AS {statement.postgresql}")
-    literals = [str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'" for value in parameters]
-    if "ANY($1)" in statement.postgresql:  # a look-up, which is for many keys there
-        literals[0] = f"ARRAY[{literals[0]}]"
-    values = ", ".join(literals)
-    for mode in _MODES:
-        await connection.execute(f"SET plan_cache_mode = {mode}")
-        lines += [row[0] for row in await connection.fetch(f"EXPLAIN EXECUTE explained ({values})")]
+    lines = await connection.fetch(f"EXPLAIN EXECUTE explained ({', '.join(map(_literal, parameters))})")
     await connection.execute("DEALLOCATE explained")
-    return "\n".join(lines)
+    return "\n".join(line[0] for line in lines)
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, int):
+        return str(value)
+    escaped = str(value).replace("'", "''")
+    return f"'{escaped}'"

@@ -12,18 +12,30 @@ from benchmarks.servers import HOST
 
 _WARM = 5  # turns before the clock counts
 _READ_BYTES = 1 << 18
+_FRESH_S = 2.0  # a connection unused for longer is opened anew: servers close idle ones after some seconds
 
 
 class Line:
     """A kept connection to one server. It blocks."""
 
     def __init__(self, port: int, cookie: str) -> None:
-        self._socket = socket.create_connection((HOST, port), timeout=30)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._port = port
+        self._used = time.monotonic()
+        self._socket = self._connect()
         self._tail = f" HTTP/1.1\r\nHost: {HOST}\r\nCookie: {cookie}\r\n\r\n".encode()
+
+    def _connect(self) -> socket.socket:
+        connection = socket.create_connection((HOST, self._port), timeout=30)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connection
 
     def get(self, path: str) -> bytes:
         """The body of the answer. Raises RuntimeError unless the status is 200."""
+        now = time.monotonic()
+        if now - self._used > _FRESH_S:
+            self._socket.close()
+            self._socket = self._connect()
+        self._used = now
         self._socket.sendall(b"GET " + path.encode() + self._tail)
         data = self._more(path)
         while b"\r\n\r\n" not in data:

@@ -1,8 +1,9 @@
 """Pages of attachments, by cursor and never by OFFSET: the millionth costs what the first does.
 
 Every order of an organization has an index, and so has a conversation's order by time; INDEXED BY holds SQLite to it. What no
-index serves is read in a worker thread: a conversation in another order, which is sorted, and filters, which look at rows until
-the page is full.
+index serves is read apart: a conversation in another order, which is sorted, and filters, which look at rows until the page is
+full. For the former PostgreSQL must read the conversation first: left to choose, it walks the whole organization in the order
+that is asked for, in search of the conversation's rows.
 """
 
 import itertools
@@ -79,7 +80,15 @@ def _statement(kind: _Kind) -> Statement:
         f" WHERE {_SCOPES[kind.in_conversation]} AND deleted_at IS NULL{start}{filters}"
         f" ORDER BY {kind.sort} {kind.order}, id {kind.order} LIMIT ?"
     )
-    return Statement(sql(text).sqlite, sql(text).postgresql.replace("instr(", "strpos("))
+    on_postgresql = text.replace(f" INDEXED BY {index}", "")
+    if kind.in_conversation and kind.sort != "created_at":
+        on_postgresql = (
+            f"WITH conversation AS MATERIALIZED (SELECT {columns.PAGE_ITEM}{', search_name' if kind.filtered else ''}"  # noqa: S608 (constants)
+            f" FROM attachments WHERE {_SCOPES[True]} AND deleted_at IS NULL)"
+            f" SELECT {columns.PAGE_ITEM} FROM conversation WHERE true{start}{filters}"
+            f" ORDER BY {kind.sort} {kind.order}, id {kind.order} LIMIT ?"
+        )
+    return sql(text, on_postgresql.replace("instr(", "strpos("))
 
 
 _BOTH = (False, True)

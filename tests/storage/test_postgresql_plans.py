@@ -1,0 +1,57 @@
+"""What PostgreSQL's planner makes of the statements on tables that have grown: the plans that their indexes are there for."""
+
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from storage.catalog import DatabaseOptions, PageQuery
+from storage.catalog.engine import Parameters, Statement
+from storage.catalog.pages import statement_of
+from storage.catalog.postgresql.connections import Connection, connect
+from tests.engines.postgresql import SharedPostgresql
+from tests.storage.test_pages import CONVERSATION, ORGANIZATION, QUERIES
+
+# 5000 attachments of one organization in 50 conversations; names and sizes in no order.
+FILL = f"""
+    INSERT INTO attachments
+        (id, organization_id, conversation_id, owner_id, filename, content_type, size, sha256, storage_path, created_at)
+    SELECT n::text, '{ORGANIZATION}', CASE n % 50 WHEN 7 THEN '{CONVERSATION}' ELSE (n % 50)::text END, 'somebody',
+        md5(n::text), 'image/png', n * 7919 % 5003, '', 'path ' || n, '2026-11-22T10:' || to_char(n, '00000')
+    FROM generate_series(1, 5000) AS n
+"""  # noqa: S608 (constants)
+
+
+@pytest.fixture(scope="module")
+async def grown(postgresql: SharedPostgresql) -> AsyncIterator[Connection]:
+    """A connection, set as the engine sets its own, to a database with rows and statistics of them."""
+    url = postgresql.fresh_database()
+    connection = await connect(url, DatabaseOptions())
+    await connection.execute(FILL)
+    await connection.execute("VACUUM ANALYZE attachments")
+    yield connection
+    await connection.close()
+    postgresql.drop_database(url)
+
+
+async def plan_of(statement: Statement, parameters: Parameters, connection: Connection) -> str:
+    """As `Connection.fetch` has it executed: prepared, and with parameters that the planner does not see."""
+    await connection.execute(f"PREPARE explained AS {statement.postgresql}")
+    values = ", ".join(
+        "NULL" if value is None else str(value) if isinstance(value, int) else f"'{value}'" for value in parameters
+    )
+    rows: list[asyncpg.Record] = await connection.fetch(f"EXPLAIN EXECUTE explained ({values})")
+    await connection.execute("DEALLOCATE explained")
+    return "\n".join(row[0] for row in rows)
+
+
+@pytest.mark.parametrize("query", QUERIES, ids=lambda query: "-".join(map(str, query[1:])))
+async def test_a_page_is_read_by_the_index_for_it(grown: Connection, query: PageQuery) -> None:
+    statement, parameters = statement_of(query)
+    plan = await plan_of(statement, parameters, grown)
+    indexes = {"created_at": "attachments_by_time", "filename": "attachments_by_name", "size": "attachments_by_size"}
+    expected = indexes[query.sort] if query.conversation_id is None else "attachments_of_conversation"
+    assert f" {expected} on attachments" in plan, plan
+    assert "Seq Scan" not in plan, plan
+    assert ("Sort" in plan) == (query.conversation_id is not None and query.sort != "created_at"), plan
+    assert "$1" in plan, "planned for these parameters, and so again for the next"
