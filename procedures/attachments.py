@@ -9,6 +9,8 @@ from procedures.files import FileInput
 from procedures.middleware import authenticated
 from procedures.registry import Router, procedure
 from schemas import (
+    Aborted,
+    AbortUploadInput,
     Attached,
     AttachInput,
     Attachment,
@@ -16,14 +18,18 @@ from schemas import (
     Change,
     ChangeInput,
     Code,
+    CompleteUploadInput,
+    CreateUploadInput,
     Deleted,
     DeleteInput,
+    FormUpload,
     Found,
     GetInput,
     GetManyInput,
     ListInput,
     Page,
     PageInput,
+    PartsUpload,
     Reason,
     RenameInput,
     RestoreInput,
@@ -137,3 +143,34 @@ async def upload(ctx: MemberContext, input: FileInput) -> Attachment:
         return ctx.attachments.upload(ctx.principal, filename, ctx.attachments.policy, least_bytes)
 
     return (await input.store(begin)).attachment()
+
+
+@attachments.mutation(member, name="createUpload")
+@raises(
+    *(Code.FORBIDDEN, Reason.ATTACHMENT_TOO_LARGE, Reason.INVALID_ATTACHMENT_TYPE, Code.PRECONDITION_FAILED),
+    Code.TOO_MANY_REQUESTS,
+)
+async def create_upload(ctx: MemberContext, input: CreateUploadInput) -> FormUpload | PartsUpload:
+    """Begin an upload that goes to the S3 store itself: a form to POST there, or for a large file parts to PUT there.
+
+    The attachment is there after `completeUpload`. Until then nothing of the upload can be seen, and after `expires_at` it is
+    forgotten.
+    """
+    return await ctx.attachments.direct.create(ctx.principal, input)
+
+
+@attachments.mutation(member, name="completeUpload")
+@raises(Code.NOT_FOUND, Code.PRECONDITION_FAILED, Reason.ATTACHMENT_TOO_LARGE, Reason.INVALID_ATTACHMENT_TYPE)
+async def complete_upload(ctx: MemberContext, input: CompleteUploadInput) -> Attachment:
+    """Check what was sent to the store and keep it; its attachment has the id of the upload. Asked again, it answers again.
+
+    A file that is not there whole can be sent again; one that is refused ends the upload.
+    """
+    return await ctx.attachments.direct.complete(ctx.principal, input)
+
+
+@attachments.mutation(member, name="abortUpload")
+@raises(Code.NOT_FOUND, Code.CONFLICT, Code.PRECONDITION_FAILED)
+async def abort_upload(ctx: MemberContext, input: AbortUploadInput) -> Aborted:
+    """Give an upload up, and remove what was sent of it; its creator alone may."""
+    return await ctx.attachments.direct.abort(ctx.principal, input.upload_id)

@@ -20,6 +20,17 @@ from schemas.attachments import (
     Timestamp,
 )
 from schemas.changes import Change, ChangeInput, ChangeType
+from schemas.direct import (
+    MAX_PARTS,
+    Aborted,
+    AbortUploadInput,
+    CompleteUploadInput,
+    CreateUploadInput,
+    FormUpload,
+    PartsUpload,
+    SentPart,
+    UploadPart,
+)
 from schemas.errors import ClientDisconnected, Code, Fault, RateLimited, Reason, ServiceError
 from schemas.limits import TypeLimit, UploadLimits, Usage
 from schemas.links import SignedUrl, UrlInput
@@ -30,7 +41,10 @@ from schemas.streams import Tracked
 __all__ = [
     "MAX_IDS",
     "MAX_PAGE_ITEMS",
+    "MAX_PARTS",
     "UUID_PATTERN",
+    "AbortUploadInput",
+    "Aborted",
     "AttachInput",
     "Attached",
     "Attachment",
@@ -40,10 +54,13 @@ __all__ = [
     "ChangeType",
     "ClientDisconnected",
     "Code",
+    "CompleteUploadInput",
+    "CreateUploadInput",
     "DeleteInput",
     "Deleted",
     "Direction",
     "Fault",
+    "FormUpload",
     "Found",
     "GetInput",
     "GetManyInput",
@@ -53,6 +70,7 @@ __all__ = [
     "Page",
     "PageInput",
     "PageItem",
+    "PartsUpload",
     "Principal",
     "RateLimited",
     "Reason",
@@ -60,6 +78,7 @@ __all__ = [
     "RenameInput",
     "RestoreInput",
     "Role",
+    "SentPart",
     "ServiceError",
     "SignedUrl",
     "Sort",
@@ -67,6 +86,7 @@ __all__ = [
     "Tracked",
     "TypeLimit",
     "UploadLimits",
+    "UploadPart",
     "UrlInput",
     "Usage",
 ]

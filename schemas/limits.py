@@ -21,6 +21,7 @@ class UploadLimits(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes: Annotated[int, msgspec.Meta(description="The largest file of any type.")]
     max_filename_bytes: Annotated[int, msgspec.Meta(description="Bytes of a file name in UTF-8.")]
     max_batch_size: Annotated[int, msgspec.Meta(description="Calls in a batch.")]
+    direct: Annotated[bool, msgspec.Meta(description="Whether createUpload takes files on their way to the store itself.")]
     max_ids: Annotated[int, msgspec.Meta(description="Ids in one call of getMany or attach.")]
 
 

@@ -66,3 +66,9 @@ class UploadSettings(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="Ask the store to encrypt: `AES256` or `aws:kms`; by default as the bucket has it.")
     ] = ""
     s3_kms_key_id: Annotated[str, Meta(description="Which key of the KMS; by default the bucket's.")] = ""
+    direct_expiry_seconds: Annotated[
+        int, Meta(ge=60, le=604_800, description="Seconds for which the URLs of a direct upload are good.")
+    ] = 3_600
+    direct_max_open: Annotated[int, Meta(ge=1, le=100_000, description="Direct uploads that a caller may have under way.")] = (
+        100
+    )

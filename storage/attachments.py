@@ -35,8 +35,9 @@ from storage.capabilities import capability_hash
 from storage.catalog import AttachmentTable, Database, EventTable, PageTable
 from storage.changes import Changes
 from storage.clock import timestamp
+from storage.direct import DirectUploads
 from storage.filenames import check_filename, extension_of
-from storage.inspection import too_large
+from storage.inspection import admit
 from storage.keys import Keys
 from storage.links import Links
 from storage.options import Options
@@ -90,9 +91,10 @@ class Attachments:
         self._pages = PageTable(database, options.search_s)
         self._blobs = blobs
         self._changes = Changes(EventTable(database), database.on_commit, options.poll_s)
+        self.direct = DirectUploads(database, blobs, policy, options)
         self._links = Links(keys, options)
         self._retention_s = options.retention_s
-        self._limits = upload_limits(policy, options.max_batch_size)
+        self._limits = upload_limits(policy, options.max_batch_size, direct=blobs.incoming is not None)
 
     async def list(self, principal: Principal, conversation_id: str) -> list[AttachmentItem]:
         """The attachments of a conversation, ordered by (created_at, id); none for an unknown or foreign conversation."""
@@ -199,11 +201,7 @@ class Attachments:
         Raises BAD_REQUEST for a bad name, UNSUPPORTED_MEDIA_TYPE / INVALID_ATTACHMENT_TYPE for an extension that the policy
         does not allow, PAYLOAD_TOO_LARGE / ATTACHMENT_TOO_LARGE, FORBIDDEN for a widget where it may not.
         """
-        access.uploader(principal, by_widgets=policy.by_widgets)
-        filename = check_filename(policy.name(filename))
-        type_ = policy.type_of(filename)
-        if declared_size is not None and declared_size > type_.max_bytes:
-            raise too_large(filename, type_.max_bytes)
+        filename, type_ = admit(principal, filename, policy, declared_size)
         return Upload(self._table, self._blobs, principal, filename, type_)
 
     async def url(self, principal: Principal, id: str, *, download: bool) -> SignedUrl:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final, NamedTuple, Protocol, TypeVar
 
 from schemas import Code, ServiceError
+from storage.incoming import Incoming
 
 T = TypeVar("T")
 
@@ -88,6 +89,11 @@ class BlobReader(Protocol):
 
 class Blobs(Protocol):
     """A place for blobs. What waits raises SERVICE_UNAVAILABLE when the place fails."""
+
+    @property
+    def incoming(self) -> Incoming | None:
+        """What clients may write to themselves; None where they cannot."""
+        ...
 
     def create(self, key: str) -> BlobWriter:
         """Begin to write under a key that was never used."""

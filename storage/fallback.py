@@ -61,6 +61,7 @@ class FallbackBlobs:
     def __init__(self, first: Blobs, second: Blobs) -> None:
         self._first = first
         self._second = second
+        self.incoming = first.incoming
         self._unfinished: dict[str, Blobs] = {}  # where those are that the scan gave: each place has names of its own for them
 
     def create(self, key: str) -> BlobWriter:

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection
 
-from schemas import Code, Reason, ServiceError
+from schemas import Code, Principal, Reason, ServiceError
+from storage.access import uploader
 from storage.contents import HEAD_BYTES, describe, is_text
-from storage.filenames import extension_of
-from storage.policies import FileType, refused
+from storage.filenames import check_filename, extension_of
+from storage.policies import FileType, Policy, refused
 
 
 def too_large(filename: str, max_bytes: int) -> ServiceError:
@@ -14,6 +15,20 @@ def too_large(filename: str, max_bytes: int) -> ServiceError:
     limit = f"{max_bytes} bytes" if rest or not megabytes else f"{max_bytes} bytes ({megabytes} MB)"
     message = f"the file exceeds the limit of {limit} for .{extension_of(filename)} files"
     return ServiceError(Code.PAYLOAD_TOO_LARGE, message, reason=Reason.ATTACHMENT_TOO_LARGE)
+
+
+def admit(principal: Principal, filename: str, policy: Policy, declared_size: int | None) -> tuple[str, FileType]:
+    """The name that a file may be kept under, and the type that it claims, before any of its bytes came.
+
+    Raises BAD_REQUEST for a bad name, UNSUPPORTED_MEDIA_TYPE / INVALID_ATTACHMENT_TYPE for an extension that the policy
+    does not allow, PAYLOAD_TOO_LARGE / ATTACHMENT_TOO_LARGE, FORBIDDEN for a widget where it may not.
+    """
+    uploader(principal, by_widgets=policy.by_widgets)
+    filename = check_filename(policy.name(filename))
+    type_ = policy.type_of(filename)
+    if declared_size is not None and declared_size > type_.max_bytes:
+        raise too_large(filename, type_.max_bytes)
+    return filename, type_
 
 
 def check_digest(sha256: bytes, announced: Collection[bytes]) -> None:

@@ -26,7 +26,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     `search_s` is how long a page may take that no index serves,
     `poll_s` how often the commits of other processes are looked for while somebody subscribes to changes,
     `retention_s` how long a deleted attachment can be restored, `max_batch_size` what clients are told of batches,
-    `base_url` the origin that links begin with. Signed links hold for `url_expiry_s` and up to `url_window_s` more; without
+    `direct_expiry_s` how long the URLs of a direct upload are good, `direct_max_open` how many of these a caller may have open.
+    `base_url` is the origin that links begin with. Signed links hold for `url_expiry_s` and up to `url_window_s` more; without
     `signing_keys` a key is made and kept in the database.
     """
 
@@ -34,6 +35,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     poll_s: float = 0.25
     retention_s: float = 30 * 86_400.0
     max_batch_size: int = 100
+    direct_expiry_s: int = 3_600
+    direct_max_open: int = 100
     signing_keys: tuple[SigningKey, ...] = ()
     url_expiry_s: int = 86_400
     url_window_s: int = 3_600

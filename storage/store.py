@@ -92,12 +92,17 @@ class Store:
     async def sweep(
         self, *, grace_s: float, retention_s: float, unlinked_s: float, dry_run: bool, quarantine_s: float = 0
     ) -> SweepReport:
-        """Remove bytes without a row, attachments deleted and media left unlinked long ago; see `storage.sweep`.
+        """Remove bytes without a row, attachments deleted, media left unlinked and direct uploads expired long ago.
 
-        Times in seconds; without `quarantine_s` bytes that nobody claims are removed at once.
+        Times in seconds; without `quarantine_s` bytes that nobody claims are removed at once. See `storage.sweep`.
         """
         ages = SweepAges(grace_s=grace_s, quarantine_s=quarantine_s, retention_s=retention_s, unlinked_s=unlinked_s)
-        return await Sweep(UpkeepTable(self._database), EventTable(self._database), self._blobs, ages, dry_run=dry_run).run()
+        sweep = Sweep(UpkeepTable(self._database), EventTable(self._database), self._blobs, ages, dry_run=dry_run)
+        report = await sweep.run()
+        for leftover in await self.attachments.direct.forget_expired(grace_s=grace_s, dry_run=dry_run):
+            report.orphans.append(leftover.key)
+            report.orphan_bytes += leftover.size
+        return report
 
     def fsck(self, options: FsckOptions) -> Fsck:
         """A look at whether table, bytes and counters agree; see `storage.fsck`."""
@@ -124,6 +129,7 @@ class Store:
         if self._check is not None:
             self._check.cancel()
         self.attachments.close()
+        await self.attachments.direct.aclose()
         await self._blobs.aclose()
         await self._database.aclose()
 

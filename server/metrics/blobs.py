@@ -54,6 +54,7 @@ class MeteredBlobs:
     def __init__(self, blobs: Blobs, meters: Meters) -> None:
         self._blobs = blobs
         self._meter = StorageMeter(meters)
+        self.incoming = blobs.incoming
         self.link = blobs.link
         self.aclose = blobs.aclose
 

@@ -3,6 +3,7 @@
 from storage.catalog.attachments import AttachmentTable
 from storage.catalog.audit import AuditTable, KeptRow, UsageDifference
 from storage.catalog.credentials import CredentialTable, KeyInfo, WidgetSession
+from storage.catalog.direct import DirectTable, DirectUpload
 from storage.catalog.engine import Database, Lookup, Parameters, Row, Script, Statement, TellsFailures
 from storage.catalog.events import Event, EventTable
 from storage.catalog.messages import Linking, Message, MessageTable
@@ -25,6 +26,8 @@ __all__ = [
     "CredentialTable",
     "Database",
     "DatabaseOptions",
+    "DirectTable",
+    "DirectUpload",
     "Event",
     "EventTable",
     "KeptKey",

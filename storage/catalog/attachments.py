@@ -108,14 +108,8 @@ class AttachmentTable:
 
         The hash is that of its public link; `media` goes when nothing links it in time.
         """
-        values = (
-            *(record.id, record.organization_id, record.conversation_id, record.ticket_id, record.owner_id, record.filename),
-            *(search_name(record.filename), record.content_type, record.size, record.sha256, record.storage_path),
-            *(record.created_at, record.scope, record.inline, record.file_key, capability_hash, media),
-        )
-
         # Not a function of its own in here: to make one for every upload, and its annotation, takes longer than to call it.
-        await self._database.write(functools.partial(_insert, record, values))
+        await self._database.write(functools.partial(insert_one, record, values_of(record, capability_hash, media=media)))
 
     async def change(self, event: ChangeType, ids: Sequence[str], rule: Rule, now: Timestamp) -> list[Record]:
         """Make of each row what `rule` says and log the event for it, all or nothing; gives the rows as they became.
@@ -134,7 +128,17 @@ class AttachmentTable:
         await self._database.rows(_ANY, ())
 
 
-def _insert(record: Record, values: Parameters) -> Script[None]:
+def values_of(record: Record, capability_hash: bytes | None = None, *, media: bool = False) -> Parameters:
+    """What the row of a new attachment has."""
+    return (
+        *(record.id, record.organization_id, record.conversation_id, record.ticket_id, record.owner_id, record.filename),
+        *(search_name(record.filename), record.content_type, record.size, record.sha256, record.storage_path),
+        *(record.created_at, record.scope, record.inline, record.file_key, capability_hash, media),
+    )
+
+
+def insert_one(record: Record, values: Parameters) -> Script[None]:
+    """As `AttachmentTable.insert`, within a transaction, as its last step; the values are those of `values_of`."""
     if (yield _INSERT_COUNT_AND_LOG, values):
         return
     yield _INSERT, values

@@ -6,7 +6,7 @@ import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from storage.blobs import BLOBS_AT_ONCE, QUARANTINE, BlobInfo
 from storage.disk.folder import PARTIAL, Folder, failed, fsync
@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 class DiskBlobs:
     """Blobs below `directory`, one file each, at the path that the key spells."""
+
+    incoming: Final = None  # clients have no way into a folder but through this program
 
     def __init__(self, directory: Path) -> None:
         """Creates the directory. Raises OSError when that fails."""

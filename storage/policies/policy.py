@@ -75,7 +75,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             raise ServiceError(Code.BAD_REQUEST, message)
 
 
-def upload_limits(policy: Policy, max_batch_size: int) -> UploadLimits:
+def upload_limits(policy: Policy, max_batch_size: int, *, direct: bool) -> UploadLimits:
     """What clients are told of the policy."""
     types = [
         TypeLimit(extension=extension, content_type=type_.content_type, max_bytes=type_.max_bytes)
@@ -87,6 +87,7 @@ def upload_limits(policy: Policy, max_batch_size: int) -> UploadLimits:
         max_bytes=policy.max_bytes,
         max_filename_bytes=MAX_NAME_BYTES,
         max_batch_size=max_batch_size,
+        direct=direct,
         max_ids=MAX_IDS,
     )
 

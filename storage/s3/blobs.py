@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from boto3.s3.transfer import TransferConfig
 from botocore.exceptions import ClientError
@@ -11,6 +11,7 @@ from storage.blobs import QUARANTINE, BlobInfo
 from storage.ids import fresh_id
 from storage.options import S3Options
 from storage.s3.client import Bucket, Where
+from storage.s3.direct import S3Incoming
 from storage.s3.errors import FAILURES, WrongAnswerError, is_missing, unavailable
 from storage.s3.reader import S3Reader
 from storage.s3.scan import CHECK, Unfinished, scan, unfinished
@@ -32,6 +33,7 @@ class S3Blobs:
     def __init__(self, options: S3Options) -> None:
         """Connects to nothing yet. Raises ValueError for what boto3 cannot use."""
         self._bucket = Bucket(options)
+        self.incoming: Final = S3Incoming(self._bucket)
 
     def create(self, key: str) -> S3Writer:
         """Begin to write under a key that was never used."""

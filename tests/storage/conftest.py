@@ -8,6 +8,8 @@ import pytest
 from schemas import Principal, Role
 from storage import API_A, Attachments, Details, Store, fresh_id, migrate
 from tests.engines.backing import BLOBS, Backing
+from tests.engines.s3 import SharedS3
+from tests.storage.direct_site import Site
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -60,3 +62,16 @@ async def keep(
 def files(directory: Path) -> list[str]:
     """Every file below a folder, relative to it."""
     return sorted(str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def site(s3: SharedS3, database_url: str) -> Site:
+    """A part of the bucket of the test's own, and a database."""
+    return Site(s3, database_url)
+
+
+@pytest.fixture
+async def on_s3(site: Site) -> AsyncIterator[Store]:
+    """An open store on it."""
+    async with await site.open() as opened:
+        yield opened

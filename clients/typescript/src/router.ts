@@ -231,6 +231,8 @@ export interface UploadLimits {
   max_filename_bytes: number;
   /** Calls in a batch. */
   max_batch_size: number;
+  /** Whether createUpload takes files on their way to the store itself. */
+  direct: boolean;
   /** Ids in one call of getMany or attach. */
   max_ids: number;
 }
@@ -307,6 +309,83 @@ export interface DeleteInput {
 
 /** The answer of a deletion. */
 export interface Deleted {
+  success: boolean;
+}
+
+/** What will be sent. */
+export interface CreateUploadInput {
+  filename: string;
+  /**
+   * Bytes of the file, exactly.
+   * @minimum 1
+   * @maximum 9007199254740991
+   */
+  size: number;
+  /** The SHA-256 that the file must have, in base64. */
+  sha256?: string | null | undefined;
+  /** UUID */
+  conversationId?: string | null | undefined;
+  /** UUID */
+  ticketId?: string | null | undefined;
+}
+
+/** The file goes in one form (multipart/form-data): all `fields` as they are, then the file in the field `file`. */
+export interface FormUpload {
+  method: "POST";
+  upload_id: string;
+  /** ISO 8601 UTC with milliseconds, such as 2024-01-15T10:30:00.000Z */
+  expires_at: string;
+  url: string;
+  fields: Record<string, string>;
+}
+
+/** The file goes in parts, in any order and side by side: part n begins at byte (n - 1) * `part_size`. */
+export interface PartsUpload {
+  method: "PUT";
+  upload_id: string;
+  /** ISO 8601 UTC with milliseconds, such as 2024-01-15T10:30:00.000Z */
+  expires_at: string;
+  part_size: number;
+  parts: UploadPart[];
+}
+
+/** Where one part of a file goes; it has exactly `size` bytes. */
+export interface UploadPart {
+  part_number: number;
+  size: number;
+  url: string;
+}
+
+/** Which upload is complete; one in parts with all its parts, any other without. */
+export interface CompleteUploadInput {
+  /** UUID */
+  uploadId: string;
+  /** @maxItems 1000 */
+  parts?: SentPart[] | undefined;
+}
+
+/** A part that was sent, and the `ETag` that the store answered it with. */
+export interface SentPart {
+  /**
+   * @minimum 1
+   * @maximum 1000
+   */
+  partNumber: number;
+  /**
+   * @minLength 1
+   * @maxLength 256
+   */
+  etag: string;
+}
+
+/** Which upload to give up. */
+export interface AbortUploadInput {
+  /** UUID */
+  uploadId: string;
+}
+
+/** The answer to an upload that was given up. */
+export interface Aborted {
   success: boolean;
 }
 
@@ -432,6 +511,38 @@ export type AppRouterRecord = {
       meta: object;
       input: File | Blob | Uint8Array | FormData;
       output: Attachment;
+    }>;
+    /**
+     * Begin an upload that goes to the S3 store itself: a form to POST there, or for a large file parts to PUT there.
+     *
+     * The attachment is there after `completeUpload`. Until then nothing of the upload can be seen, and after `expires_at` it is
+     * forgotten.
+     * @throws UNAUTHORIZED, FORBIDDEN, ATTACHMENT_TOO_LARGE, INVALID_ATTACHMENT_TYPE, PRECONDITION_FAILED, TOO_MANY_REQUESTS
+     */
+    createUpload: TRPCMutationProcedure<{
+      meta: object;
+      input: CreateUploadInput;
+      output: FormUpload | PartsUpload;
+    }>;
+    /**
+     * Check what was sent to the store and keep it; its attachment has the id of the upload. Asked again, it answers again.
+     *
+     * A file that is not there whole can be sent again; one that is refused ends the upload.
+     * @throws UNAUTHORIZED, NOT_FOUND, PRECONDITION_FAILED, ATTACHMENT_TOO_LARGE, INVALID_ATTACHMENT_TYPE
+     */
+    completeUpload: TRPCMutationProcedure<{
+      meta: object;
+      input: CompleteUploadInput;
+      output: Attachment;
+    }>;
+    /**
+     * Give an upload up, and remove what was sent of it; its creator alone may.
+     * @throws UNAUTHORIZED, NOT_FOUND, CONFLICT, PRECONDITION_FAILED
+     */
+    abortUpload: TRPCMutationProcedure<{
+      meta: object;
+      input: AbortUploadInput;
+      output: Aborted;
     }>;
   };
 };
