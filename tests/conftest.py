@@ -5,13 +5,43 @@ from pathlib import Path
 
 import pytest
 
-from tests.engines.backing import Backing, backing_of
-from tests.engines.postgresql import postgresql
-from tests.engines.s3 import s3
+from tests.engines.backing import Backing, Engines, backing_of, backings
+from tests.engines.keeping import shared_folder
+from tests.engines.postgresql import SharedPostgresql
+from tests.engines.s3 import SharedS3
 from tests.matrix import anyio_backend, pytest_collection_modifyitems, pytest_configure
 from tests.running import Attachd
 
-__all__ = ["anyio_backend", "attachd", "backing", "postgresql", "pytest_collection_modifyitems", "pytest_configure", "s3"]
+__all__ = ["anyio_backend", "pytest_collection_modifyitems", "pytest_configure"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
+    """The servers of the run, of which none runs that no test needs."""
+    backings.engines = Engines(shared_folder(tmp_path_factory))
+    yield backings.engines
+    backings.engines.close()
+
+
+@pytest.fixture(scope="session")
+def postgresql(engines: Engines) -> SharedPostgresql:
+    """The PostgreSQL server of the run."""
+    return engines.postgresql
+
+
+@pytest.fixture(scope="session")
+def s3(engines: Engines) -> SharedS3:
+    """The S3-compatible store of the run."""
+    return engines.s3
+
+
+@pytest.fixture(autouse=True)
+def _drop_backings(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test has below its own folder is dropped after it."""
+    folder: Path | None = request.getfixturevalue("tmp_path") if "tmp_path" in request.fixturenames else None
+    yield
+    if folder is not None:
+        backings.drop_below(folder)
 
 
 @pytest.fixture(scope="session")

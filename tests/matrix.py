@@ -20,6 +20,8 @@ _RUNNERS = frozenset(
         "tests.server.streaming",
     }
 )
+# The fixtures that every test has, and those of tests that are about an engine, whatever the run is for.
+_BESIDE = frozenset({"engines", "_drop_backings", "postgresql", "s3"})
 # Files whose tests take longest, these first: whichever comes last keeps a worker busy alone.
 _SLOWEST_FIRST = (
     "tests/durability/",
@@ -53,8 +55,9 @@ def uses_store(item: pytest.Item) -> bool:
     """Whether the test has a database or bytes below it: by what its module imports, or by a fixture."""
     if not isinstance(item, pytest.Function):
         return False
-    fixtures = item._fixtureinfo.name2fixturedefs.values()  # noqa: SLF001 (pytest has no other way)
-    modules = [vars(item.module), *(definition.func.__globals__ for each in fixtures for definition in each)]
+    fixtures = item._fixtureinfo.name2fixturedefs  # noqa: SLF001 (pytest has no other way)
+    definitions = [each for name, overriding in fixtures.items() if name not in _BESIDE for each in overriding]
+    modules = [vars(item.module), *(definition.func.__globals__ for definition in definitions)]
     return any(getattr(value, "__module__", None) in _RUNNERS for module in modules for value in module.values())
 
 

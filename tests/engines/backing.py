@@ -9,9 +9,13 @@ import os
 from pathlib import Path
 from typing import Any
 
+from server.settings import load_settings
+from server.upload_rules import s3_options
 from storage import Store, open_store
-from tests.engines.bytes import Bytes, LocalBytes
-from tests.engines.databases import OwnDatabase, Row, fresh_sqlite
+from tests.engines.bytes import Bytes, LocalBytes, S3Bytes
+from tests.engines.databases import OwnDatabase, PostgresqlDatabase, Row, fresh_sqlite
+from tests.engines.postgresql import SharedPostgresql
+from tests.engines.s3 import SharedS3
 
 DATABASES, STORAGES = ("sqlite", "postgresql"), ("local", "s3")
 # Where the settings have them by default, below the folder in which attachd runs.
@@ -29,6 +33,20 @@ def chosen(variable: str, known: tuple[str, ...]) -> str:
 DATABASE, STORAGE = chosen("ATTACHD_TEST_DATABASE", DATABASES), chosen("ATTACHD_TEST_STORAGE", STORAGES)
 
 
+class Engines:
+    """The servers of a run that its tests share, each started when it is first needed."""
+
+    def __init__(self, folder: Path) -> None:
+        """`folder` is one that all workers of the run have in common."""
+        self.postgresql = SharedPostgresql(folder)
+        self.s3 = SharedS3(folder)
+
+    def close(self) -> None:
+        """Need them no more."""
+        self.postgresql.close()
+        self.s3.close()
+
+
 class Backing:
     """An empty database with the newest schema, and an empty place for bytes.
 
@@ -36,11 +54,25 @@ class Backing:
     where attachd has it by default, and what is there is kept.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, engines: Engines) -> None:
         self.folder = folder
-        self.database: OwnDatabase = fresh_sqlite(folder / DATABASE_FILE)
-        self.bytes: Bytes = LocalBytes(folder / BLOBS)
+        self._engines = engines
+        self.database: OwnDatabase
+        self.bytes: Bytes
+        if DATABASE == "postgresql":
+            self.database = PostgresqlDatabase(engines.postgresql.fresh_database())
+        else:
+            self.database = fresh_sqlite(folder / DATABASE_FILE)
+        if STORAGE == "s3":
+            self.bytes = S3Bytes(engines.s3.client(), engines.s3.fresh_prefix())
+        else:
+            self.bytes = LocalBytes(folder / BLOBS)
         self.settings = {**self.database.settings, **self.bytes.settings}
+
+    def drop(self) -> None:
+        """Remove what would stay until the end of the run: a database of PostgreSQL takes 8 MB."""
+        if isinstance(self.database, PostgresqlDatabase):
+            self._engines.postgresql.drop_database(self.database.url)
 
     @property
     def database_url(self) -> str:
@@ -49,7 +81,8 @@ class Backing:
 
     async def open_store(self, **options: Any) -> Store:
         """A store on both; `options` as `storage.open_store` has them."""
-        return await open_store(database_url=self.database.url, directory=self.folder / BLOBS, **options)
+        bucket = s3_options(load_settings(None, self.settings).upload)
+        return await open_store(database_url=self.database.url, directory=self.folder / BLOBS, bucket=bucket, **options)
 
     def query(self, sql: str, *parameters: Any) -> list[Row]:
         """The rows that a statement gives, committed; `?` stands for parameters on every engine."""
@@ -65,11 +98,25 @@ class Backing:
         self.bytes.remove(self.key_of(id))
 
 
-_BY_FOLDER: dict[Path, Backing] = {}
+class Backings:
+    """The backings of a process, by their folders."""
+
+    def __init__(self) -> None:
+        self.engines: Engines | None = None  # a fixture of tests/conftest.py sets them
+        self._by_folder: dict[Path, Backing] = {}
+
+    def of(self, folder: Path) -> Backing:
+        """The backing of the folder: the same one for whoever runs there later."""
+        assert self.engines is not None
+        if folder not in self._by_folder:
+            self._by_folder[folder] = Backing(folder, self.engines)
+        return self._by_folder[folder]
+
+    def drop_below(self, folder: Path) -> None:
+        """Drop those of the folder and of all in it."""
+        for each in [each for each in self._by_folder if each.is_relative_to(folder)]:
+            self._by_folder.pop(each).drop()
 
 
-def backing_of(folder: Path) -> Backing:
-    """The backing of the folder: the same one for whoever runs there later."""
-    if folder not in _BY_FOLDER:
-        _BY_FOLDER[folder] = Backing(folder)
-    return _BY_FOLDER[folder]
+backings = Backings()
+backing_of = backings.of

@@ -3,7 +3,10 @@
 import os
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
 
 
 class Bytes(Protocol):
@@ -56,3 +59,35 @@ class LocalBytes:
     def remove(self, key: str) -> None:
         """See `Bytes`."""
         (self.folder / key).unlink()
+
+
+class S3Bytes:
+    """What begins with a prefix in a bucket. The server hands the bytes over, as the tests of every API expect them; redirects
+    have tests of their own.
+    """
+
+    def __init__(self, client: "S3Client", settings: dict[str, str]) -> None:
+        self.settings = {**settings, "ATTACHD_UPLOAD_S3_PROXY": "true"}
+        self._client = client
+        self._bucket, self._prefix = settings["ATTACHD_UPLOAD_S3_BUCKET"], settings["ATTACHD_UPLOAD_S3_PREFIX"]
+
+    def kept(self) -> set[str]:
+        """See `Bytes`; an unfinished multipart upload has its id behind its key."""
+        found: set[str] = set()
+        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._prefix):
+            found.update(item["Key"] for item in page.get("Contents", ()))
+        for part in self._client.get_paginator("list_multipart_uploads").paginate(Bucket=self._bucket, Prefix=self._prefix):
+            found.update(f"{item['Key']}?uploadId={item['UploadId']}" for item in part.get("Uploads", ()))
+        return {key.removeprefix(self._prefix) for key in found}
+
+    def read(self, key: str) -> bytes:
+        """See `Bytes`."""
+        return self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"].read()
+
+    def write(self, key: str, content: bytes) -> None:
+        """See `Bytes`."""
+        self._client.put_object(Bucket=self._bucket, Key=self._prefix + key, Body=content)
+
+    def remove(self, key: str) -> None:
+        """See `Bytes`."""
+        self._client.delete_object(Bucket=self._bucket, Key=self._prefix + key)

@@ -1,17 +1,22 @@
 """Databases of tests, with the newest schema, and asking them beside the program."""
 
+import asyncio
 import contextlib
 import functools
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import asyncpg
 
 from storage import migrate
 
+T = TypeVar("T")
 Row: TypeAlias = tuple[Any, ...]
-LOCKED_TIMEOUT_S = 20.0
+TIMEOUT_S = 20.0
 
 
 class OwnDatabase(Protocol):
@@ -50,18 +55,18 @@ class SqliteFile:
 
     def query(self, sql: str, *parameters: Any) -> list[Row]:
         """See `OwnDatabase`."""
-        with contextlib.closing(sqlite3.connect(self.path, LOCKED_TIMEOUT_S)) as connection, connection:
+        with contextlib.closing(sqlite3.connect(self.path, TIMEOUT_S)) as connection, connection:
             return connection.execute(sql, parameters).fetchall()
 
     def records(self, sql: str, *parameters: Any) -> list[dict[str, Any]]:
         """See `OwnDatabase`."""
-        with contextlib.closing(sqlite3.connect(self.path, LOCKED_TIMEOUT_S)) as connection, connection:
+        with contextlib.closing(sqlite3.connect(self.path, TIMEOUT_S)) as connection, connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql, parameters)]
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """See `OwnDatabase`."""
-        with contextlib.closing(sqlite3.connect(self.path, LOCKED_TIMEOUT_S)) as connection, connection:
+        with contextlib.closing(sqlite3.connect(self.path, TIMEOUT_S)) as connection, connection:
             connection.executemany(sql, rows)
 
     def check(self) -> None:
@@ -89,3 +94,52 @@ def fresh_sqlite(path: Path) -> SqliteFile:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(_migrated())
     return SqliteFile(path)
+
+
+class PostgresqlDatabase:
+    """A database of a server, by its URL."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.settings = {"ATTACHD_DATABASE_URL": url}
+
+    def query(self, sql: str, *parameters: Any) -> list[Row]:
+        """See `OwnDatabase`."""
+        return [tuple(row) for row in self._ask(lambda connection: connection.fetch(_numbered(sql), *parameters))]
+
+    def records(self, sql: str, *parameters: Any) -> list[dict[str, Any]]:
+        """See `OwnDatabase`."""
+        return [dict(row) for row in self._ask(lambda connection: connection.fetch(_numbered(sql), *parameters))]
+
+    def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
+        """See `OwnDatabase`."""
+        self._ask(lambda connection: connection.executemany(_numbered(sql), list(rows)))
+
+    def check(self) -> None:
+        """See `OwnDatabase`; what PostgreSQL has for this needs an extension, so every row is read."""
+        self.records("SELECT * FROM attachments ORDER BY id")
+
+    def dump(self) -> Iterator[bytes]:
+        """See `OwnDatabase`: each row as its text."""
+        for (table,) in self.query("SELECT tablename FROM pg_tables WHERE schemaname = 'public'"):
+            for (row,) in self.query(f'SELECT each::text FROM "{table}" AS each'):  # noqa: S608 (a name of ours)
+                yield row.encode()
+
+    def _ask(self, ask: Callable[["asyncpg.Connection[asyncpg.Record]"], Awaitable[T]]) -> T:
+        """What `ask` gives, on a connection of its own. In a thread: a test may have an event loop that runs."""
+
+        async def connected() -> T:
+            connection = await asyncpg.connect(self.url, timeout=TIMEOUT_S, command_timeout=TIMEOUT_S)
+            try:
+                return await ask(connection)
+            finally:
+                await connection.close()
+
+        with ThreadPoolExecutor(1) as apart:
+            return apart.submit(asyncio.run, connected()).result()
+
+
+def _numbered(sql: str) -> str:
+    """The statement with `$1`, `$2` … for its question marks."""
+    first, *others = sql.split("?")
+    return first + "".join(f"${number}{text}" for number, text in enumerate(others, 1))

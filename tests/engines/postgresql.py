@@ -2,16 +2,13 @@
 
 import fcntl
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TextIO
 from urllib.parse import urlsplit
 
-import pytest
-
 from storage import migrate
-from tests.engines.keeping import join, locked, shared_folder
+from tests.engines.keeping import join, locked
 from tests.engines.postgresql_server import PostgresqlServer
 
 MIGRATED = "migrated"
@@ -65,11 +62,3 @@ class SharedPostgresql:
         """Need the server no more."""
         if self._held is not None:
             self._held.close()
-
-
-@pytest.fixture(scope="session")
-def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedPostgresql]:
-    """The PostgreSQL server of the run; it starts when it is first needed."""
-    shared = SharedPostgresql(shared_folder(tmp_path_factory))
-    yield shared
-    shared.close()

@@ -1,16 +1,13 @@
 """One S3-compatible store for all tests of a run, with one bucket, and a prefix of its own in it for each test."""
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
-
-import pytest
 
 from server.settings import load_settings
 from server.upload_rules import s3_options
 from storage import S3Options
-from tests.engines.keeping import join, shared_folder
+from tests.engines.keeping import join
 from tests.engines.seaweedfs import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, client
 
 if TYPE_CHECKING:
@@ -67,11 +64,3 @@ def options_of(settings: dict[str, str]) -> S3Options:
     options = s3_options(load_settings(None, settings).upload)
     assert options is not None
     return options
-
-
-@pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedS3]:
-    """The S3-compatible store of the run; it starts when it is first needed."""
-    shared = SharedS3(shared_folder(tmp_path_factory))
-    yield shared
-    shared.close()
