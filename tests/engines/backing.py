@@ -5,13 +5,17 @@ which tests run on which. What tests look up beside the program, in the database
 the same answers on every engine.
 """
 
+import contextlib
 import os
+import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from server.settings import load_settings
 from server.upload_rules import s3_options
 from storage import Store, open_store
+from storage.catalog import Database, DatabaseOptions, open_database
 from tests.engines.bytes import Bytes, LocalBytes, S3Bytes
 from tests.engines.databases import OwnDatabase, PostgresqlDatabase, Row, fresh_sqlite
 from tests.engines.postgresql import SharedPostgresql
@@ -84,6 +88,10 @@ class Backing:
         bucket = s3_options(load_settings(None, self.settings).upload)
         return await open_store(database_url=self.database.url, directory=self.folder / BLOBS, bucket=bucket, **options)
 
+    async def open_database(self) -> Database:
+        """The database as the tables have it."""
+        return await open_database(self.database.url, DatabaseOptions())
+
     def query(self, sql: str, *parameters: Any) -> list[Row]:
         """The rows that a statement gives, committed; `?` stands for parameters on every engine."""
         return self.database.query(sql, *parameters)
@@ -120,3 +128,11 @@ class Backings:
 
 backings = Backings()
 backing_of = backings.of
+
+
+@contextlib.contextmanager
+def fresh_backing(folder: Path) -> Iterator[Backing]:
+    """One in a fresh folder below that, for a part of a test."""
+    own = folder / uuid.uuid4().hex
+    yield backing_of(own)
+    backings.drop_below(own)

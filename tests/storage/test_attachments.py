@@ -12,9 +12,13 @@ from schemas import Code, Principal, Reason, ServiceError
 from storage import API_A, Details, Store, fresh_id, open_store
 from storage.disk import CHUNK, DiskBlobs
 from storage.store import CHECK_SHARED_S
-from tests.storage.conftest import PNG, caller, files, keep
+from tests.engines.backing import Backing
+from tests.storage.conftest import PNG, caller, keep
 
 CONVERSATION = "0190a000-0000-7000-8000-000000000001"
+
+
+on_disk = pytest.mark.only_on("local", reason="folders and descriptors of the local disk")
 
 
 async def error_of(awaitable: object) -> ServiceError:
@@ -26,7 +30,7 @@ async def error_of(awaitable: object) -> ServiceError:
 
 @pytest.mark.parametrize("size", [1, CHUNK - 8, CHUNK, 3 * CHUNK + 5], ids=["small", "just-below", "one-chunk", "many"])
 @pytest.mark.parametrize("piece", [1000, 65536, 10**7], ids=["small-pieces", "usual-pieces", "whole"])
-async def test_what_goes_in_comes_out(store: Store, directory: Path, size: int, piece: int) -> None:
+async def test_what_goes_in_comes_out(store: Store, backing: Backing, size: int, piece: int) -> None:
     content = PNG + os.urandom(size)
     async with store.attachments.upload(caller(), "Bild 1.png", API_A, declared_size=len(content)) as upload:
         for start in range(0, len(content), piece):
@@ -35,8 +39,8 @@ async def test_what_goes_in_comes_out(store: Store, directory: Path, size: int, 
     assert (record.size, record.sha256) == (len(content), hashlib.sha256(content).digest())
     assert (record.filename, record.content_type, record.owner_id) == ("Bild 1.png", "image/png", "user-1")
     assert record.storage_path == f"attachments/org-1/{record.id}"
-    assert files(directory) == [record.storage_path]
-    assert (directory / record.storage_path).read_bytes() == content
+    assert backing.bytes.kept() == {record.storage_path}
+    assert backing.bytes.read(record.storage_path) == content
     async with await store.attachments.download(caller(), record.id) as download:
         assert download.record == record
         assert await download.read(0, len(content)) == content
@@ -83,12 +87,12 @@ async def test_a_buffer_that_changes_is_copied(store: Store) -> None:
     ],
 )
 async def test_refused_contents_leave_nothing(
-    store: Store, directory: Path, name: str, content: bytes, code: Code, reason: Reason | None
+    store: Store, backing: Backing, name: str, content: bytes, code: Code, reason: Reason | None
 ) -> None:
     error = await error_of(keep(store.attachments, content, name))
     assert (error.code, error.reason) == (code, reason)
     await settle()
-    assert files(directory) == []
+    assert backing.bytes.kept() == set()
 
 
 async def settle() -> None:
@@ -112,20 +116,20 @@ async def test_a_bad_name_is_refused_before_a_byte(store: Store, name: str, code
     assert caught.value.code is code
 
 
-async def test_a_digest_that_does_not_match_leaves_nothing(store: Store, directory: Path) -> None:
+async def test_a_digest_that_does_not_match_leaves_nothing(store: Store, backing: Backing) -> None:
     async with store.attachments.upload(caller(), "a.png", API_A) as upload:
         await upload.write(PNG)
         error = await error_of(upload.commit(digests=[bytes(32)]))
     assert error.code is Code.BAD_REQUEST
     await settle()
-    assert files(directory) == []
+    assert backing.bytes.kept() == set()
     async with store.attachments.upload(caller(), "a.png", API_A) as upload:
         await upload.write(PNG)
         await upload.commit(digests=[bytes(32), hashlib.sha256(PNG).digest()])
 
 
 @pytest.mark.parametrize("written", [0, 10, CHUNK, 5 * CHUNK])
-async def test_an_upload_that_is_left_or_cancelled_leaves_nothing(store: Store, directory: Path, written: int) -> None:
+async def test_an_upload_that_is_left_or_cancelled_leaves_nothing(store: Store, backing: Backing, written: int) -> None:
     async def begin_and_wait() -> None:
         async with store.attachments.upload(caller(), "a.png", API_A) as upload:
             await upload.write(PNG + bytes(written))
@@ -137,7 +141,7 @@ async def test_an_upload_that_is_left_or_cancelled_leaves_nothing(store: Store, 
     with pytest.raises(asyncio.CancelledError):
         await task
     await settle()
-    assert files(directory) == []
+    assert backing.bytes.kept() == set()
 
 
 async def test_lists_are_in_order_and_of_one_conversation_and_organization(store: Store) -> None:
@@ -209,33 +213,35 @@ async def test_the_message_of_a_missing_attachment_names_it(store: Store) -> Non
     assert (await error_of(store.attachments.get(OWNER, id))).message == f'attachment "{id}" not found'
 
 
-async def test_a_row_whose_bytes_are_lost_is_an_outage(store: Store, directory: Path) -> None:
+async def test_a_row_whose_bytes_are_lost_is_an_outage(store: Store, backing: Backing) -> None:
     id = await keep(store.attachments)
-    (directory / files(directory)[0]).unlink()
+    backing.lose_bytes(id)
     async with await store.attachments.download(OWNER, id) as download:
         assert (await error_of(download.read(0, 1))).code is Code.SERVICE_UNAVAILABLE
 
 
-async def test_a_file_that_was_cut_short_is_an_outage(store: Store, directory: Path) -> None:
+async def test_a_file_that_was_cut_short_is_an_outage(store: Store, backing: Backing) -> None:
     id = await keep(store.attachments, PNG + bytes(100))
-    os.truncate(directory / files(directory)[0], 50)
+    backing.bytes.write(backing.key_of(id), PNG + bytes(42))
     async with await store.attachments.download(OWNER, id) as download:
         assert (await error_of(download.read(0, 108))).code is Code.SERVICE_UNAVAILABLE
 
 
-async def test_a_reader_may_be_closed_while_it_reads(store: Store) -> None:
+@on_disk
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc, which this system lacks")
+async def test_a_reader_may_be_closed_while_it_reads(store: Store, directory: Path) -> None:
     id = await keep(store.attachments, PNG + bytes(2**20))
-    before = len(os.listdir("/proc/self/fd")) if Path("/proc/self/fd").exists() else None
     for _ in range(20):
         async with await store.attachments.download(OWNER, id) as download:
             task = asyncio.create_task(download.read(0, 2**20))
             await asyncio.sleep(0)
             task.cancel()
     await settle()
-    if before is not None:
-        assert len(os.listdir("/proc/self/fd")) == before
+    links = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
+    assert not [link for link in links if link.is_relative_to(directory)]
 
 
+@on_disk
 async def test_a_disk_that_fails_is_an_outage_that_passes(store: Store, directory: Path) -> None:
     """A file stands where the folder should be, so that nothing can be written below it."""
     folder = directory / "attachments"
@@ -246,6 +252,7 @@ async def test_a_disk_that_fails_is_an_outage_that_passes(store: Store, director
     await keep(store.attachments)
 
 
+@on_disk
 async def test_a_folder_that_was_removed_comes_back_but_the_storage_directory_does_not(store: Store, directory: Path) -> None:
     await keep(store.attachments)
     shutil.rmtree(directory / "attachments")
@@ -255,15 +262,17 @@ async def test_a_folder_that_was_removed_comes_back_but_the_storage_directory_do
     assert not directory.exists()  # it may be a disk that is not mounted now
 
 
-async def test_a_store_is_checked_for_real(store: Store, directory: Path) -> None:
+@on_disk
+async def test_a_store_is_checked_for_real(store: Store, directory: Path, backing: Backing) -> None:
     await store.check()
-    assert files(directory) == []
+    assert backing.bytes.kept() == set()
     directory.rmdir()
     await store.check()  # shares the answer of a moment ago
     await asyncio.sleep(CHECK_SHARED_S)
     assert (await error_of(store.check())).code is Code.SERVICE_UNAVAILABLE
 
 
+@pytest.mark.only_on("sqlite", "local", reason="the errors of files and folders")
 async def test_a_store_that_cannot_be_opened_says_why(tmp_path: Path, database_url: str) -> None:
     error = await error_of(open_store(database_url=f"sqlite:///{tmp_path}/none.db", directory=tmp_path / "b"))
     assert "run `attachd migrate`" in error.message

@@ -1,8 +1,6 @@
 """Many at once, attaching, renaming, restoring, usage and limits: the rules, and what happens when two are at it."""
 
 import asyncio
-import contextlib
-import sqlite3
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -11,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas import Attachment, Code, Principal, ServiceError
-from storage import API_A, Attachments, Details, Options, Store, fresh_id, open_store, timestamp
-from storage.catalog import Sqlite, UpkeepTable
-from tests.storage.conftest import PNG, caller, files, keep
+from storage import API_A, Attachments, Details, Options, Store, fresh_id, timestamp
+from storage.catalog import UpkeepTable
+from tests.engines.backing import Backing, fresh_backing
+from tests.storage.conftest import PNG, caller, keep
 
 CONVERSATION, OTHER = "0190a000-0000-7000-8000-000000000001", "0190a000-0000-7000-8000-000000000002"
 OWNER, COLLEAGUE, ADMIN = caller(), caller(user_id="user-2"), caller(user_id="user-3", role="admin")
@@ -51,7 +50,7 @@ async def test_many_are_given_in_the_order_asked_each_once(store: Store) -> None
     assert isinstance(seen_by_admin.items[2].deleted_at, str)
 
 
-async def test_attaching_is_all_or_nothing(store: Store, database_url: str) -> None:
+async def test_attaching_is_all_or_nothing(store: Store, backing: Backing) -> None:
     attachments = store.attachments
     mine = [await loose(attachments) for _ in range(3)]
     theirs, linked, deleted = await loose(attachments, who=COLLEAGUE), await keep(attachments), await loose(attachments)
@@ -68,17 +67,16 @@ async def test_attaching_is_all_or_nothing(store: Store, database_url: str) -> N
             await attachments.attach(OWNER, [mine[0], mine[1], wrong, mine[2]], CONVERSATION)
         assert caught.value.code is code
         assert await attachments.list(OWNER, CONVERSATION) == []
-    assert kinds(database_url).count("attached") == 0
+    assert kinds(backing).count("attached") == 0
     attached = await attachments.attach(OWNER, [mine[2], mine[0], mine[2].upper(), mine[1]], CONVERSATION.upper())
     assert [item.id for item in attached.items] == [mine[2], mine[0], mine[1]]
     listed = await attachments.list(OWNER, CONVERSATION)
     assert sorted(attached.items, key=lambda item: (item.created_at, item.id)) == listed
-    assert kinds(database_url).count("attached") == 3
+    assert kinds(backing).count("attached") == 3
 
 
-def kinds(database_url: str) -> list[str]:
-    with contextlib.closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as connection:
-        return [kind for (kind,) in connection.execute("SELECT kind FROM events ORDER BY id")]
+def kinds(backing: Backing) -> list[str]:
+    return [kind for (kind,) in backing.query("SELECT kind FROM events ORDER BY id")]
 
 
 @pytest.mark.parametrize(
@@ -170,9 +168,9 @@ async def test_what_is_restored_is_as_it_was(store: Store) -> None:
         assert await code_of(store.attachments.restore(ADMIN, wrong)) is Code.NOT_FOUND
 
 
-async def test_what_was_deleted_too_long_ago_stays_deleted(database_url: str, directory: Path) -> None:
+async def test_what_was_deleted_too_long_ago_stays_deleted(backing: Backing) -> None:
     options = Options(retention_s=0.05)
-    async with await open_store(database_url=database_url, directory=directory, options=options) as store:
+    async with await backing.open_store(options=options) as store:
         id = await keep(store.attachments)
         await store.attachments.delete(OWNER, id)
         await asyncio.sleep(0.06)
@@ -181,8 +179,8 @@ async def test_what_was_deleted_too_long_ago_stays_deleted(database_url: str, di
         assert caught.value.code is Code.PRECONDITION_FAILED
 
 
-async def test_a_sweep_spares_what_was_restored_after_it_had_looked(store: Store, database_url: str, directory: Path) -> None:
-    database = Sqlite(Path(database_url.removeprefix("sqlite:///")), 5)
+async def test_a_sweep_spares_what_was_restored_after_it_had_looked(store: Store, backing: Backing) -> None:
+    database = await backing.open_database()
     table = UpkeepTable(database)
     ids = [await keep(store.attachments) for _ in range(2)]
     for id in ids:
@@ -193,7 +191,7 @@ async def test_a_sweep_spares_what_was_restored_after_it_had_looked(store: Store
     assert [record.id for record in await table.purge(found, before)] == ids[1:]
     await database.aclose()
     assert (await store.attachments.get(OWNER, ids[0])).id == ids[0]
-    assert len(files(directory)) == 2
+    assert len(backing.bytes.kept()) == 2
 
 
 Attempt = Callable[[Attachments, str], Awaitable[object]]
@@ -204,9 +202,9 @@ RACES: dict[str, tuple[Attempt, Attempt]] = {
 
 
 @pytest.mark.parametrize("race", RACES.values(), ids=RACES.keys())
-async def test_of_two_at_once_one_wins(store: Store, database_url: str, directory: Path, race: tuple[Attempt, Attempt]) -> None:
+async def test_of_two_at_once_one_wins(store: Store, backing: Backing, race: tuple[Attempt, Attempt]) -> None:
     """Also of two processes: each store has a writer of its own."""
-    async with await open_store(database_url=database_url, directory=directory) as other:
+    async with await backing.open_store() as other:
         for _ in range(20):
             id = await loose(store.attachments)
             pairs = zip((store, other), race, strict=True)
@@ -214,8 +212,8 @@ async def test_of_two_at_once_one_wins(store: Store, database_url: str, director
             assert sorted(code is None for code in codes) == [False, True]
 
 
-async def test_a_deletion_and_a_change_leave_one_of_two_orders(store: Store, database_url: str, directory: Path) -> None:
-    async with await open_store(database_url=database_url, directory=directory) as other:
+async def test_a_deletion_and_a_change_leave_one_of_two_orders(store: Store, backing: Backing) -> None:
+    async with await backing.open_store() as other:
         for _ in range(20):
             id = await loose(store.attachments)
             renamed, deleted, attached = await asyncio.gather(
@@ -227,15 +225,13 @@ async def test_a_deletion_and_a_change_leave_one_of_two_orders(store: Store, dat
             assert {renamed, attached} <= {None, Code.NOT_FOUND}
             seen = await store.attachments.get(ADMIN, id)
             assert (seen.filename == "b.png", seen.conversation_id == CONVERSATION) == (renamed is None, attached is None)
-            told = told_of(database_url, id)
+            told = told_of(backing, id)
             assert told[-1][0] == "deleted"  # nothing is changed behind it
             assert told[-1][1] == seen.conversation_id  # and those who follow the conversation are told
 
 
-def told_of(database_url: str, id: str) -> list[tuple[str, str | None]]:
-    with contextlib.closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as connection:
-        sql = "SELECT kind, conversation_id FROM events WHERE attachment_id = ? ORDER BY id"
-        return connection.execute(sql, (id,)).fetchall()
+def told_of(backing: Backing, id: str) -> list[tuple[str, str | None]]:
+    return backing.query("SELECT kind, conversation_id FROM events WHERE attachment_id = ? ORDER BY id", id)
 
 
 async def test_usage_of_nothing(store: Store) -> None:
@@ -248,18 +244,14 @@ OPERATIONS = st.tuples(st.sampled_from(["keep", "delete", "restore", "rename", "
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=st.lists(OPERATIONS, max_size=15))
-def test_usage_counts_what_is_there_whatever_happened(
-    tmp_path: Path, migrated: Path, operations: list[tuple[str, int, int]]
-) -> None:
-    folder = tmp_path / fresh_id()
-    folder.mkdir()
-    (folder / "a.db").write_bytes(migrated.read_bytes())
-    asyncio.run(operate(f"sqlite:///{folder}/a.db", folder / "blobs", operations))
+def test_usage_counts_what_is_there_whatever_happened(tmp_path: Path, operations: list[tuple[str, int, int]]) -> None:
+    with fresh_backing(tmp_path) as backing:
+        asyncio.run(operate(backing, operations))
 
 
-async def operate(database_url: str, directory: Path, operations: list[tuple[str, int, int]]) -> None:
+async def operate(backing: Backing, operations: list[tuple[str, int, int]]) -> None:
     kept: list[tuple[str, str]] = []
-    async with await open_store(database_url=database_url, directory=directory) as store:
+    async with await backing.open_store() as store:
         for operation, number, organization in operations:
             owner = caller(f"org-{organization}", role="admin")
             id, name = kept[number % len(kept)] if kept else (fresh_id(), "a.png")
@@ -276,14 +268,13 @@ async def operate(database_url: str, directory: Path, operations: list[tuple[str
                     await store.sweep(grace_s=3600, retention_s=0, unlinked_s=0, dry_run=False)
         for name in ("org-0", "org-1"):
             usage = await store.attachments.usage(caller(name))
-            assert (usage.count, usage.bytes) == counted(database_url, name)
+            assert (usage.count, usage.bytes) == counted(backing, name)
 
 
-def counted(database_url: str, organization: str) -> tuple[int, int]:
-    with contextlib.closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as connection:
-        sql = "SELECT count(*), coalesce(sum(size), 0) FROM attachments WHERE organization_id = ? AND deleted_at IS NULL"
-        count, size = connection.execute(sql, (organization,)).fetchone()
-        return count, size
+def counted(backing: Backing, organization: str) -> tuple[int, int]:
+    sql = "SELECT count(*), coalesce(sum(size), 0) FROM attachments WHERE organization_id = ? AND deleted_at IS NULL"
+    ((count, size),) = backing.query(sql, organization)
+    return count, int(size)
 
 
 async def test_limits_are_those_of_the_policy(store: Store) -> None:

@@ -1,20 +1,18 @@
 """Keys of links in the database: a rotation breaks no link before its end, in no process."""
 
 import asyncio
-import sqlite3
 import time
 from collections.abc import AsyncIterator
-from contextlib import closing
-from pathlib import Path
 
 import pytest
 
 from schemas import Code, ServiceError
-from storage import Options, Store, fresh_id, open_store
+from storage import Options, Store, fresh_id
 from storage import timestamp as at
 from storage.clock import seconds_of
 from storage.keys import REREAD_S
 from storage.signing import KeyRing, SigningKey, key_id
+from tests.engines.backing import Backing
 from tests.storage.conftest import caller, keep
 
 HOUR_S = 3600
@@ -23,8 +21,8 @@ LIFETIME_S = HOUR_S + 60
 
 
 @pytest.fixture
-async def store(database_url: str, directory: Path) -> AsyncIterator[Store]:
-    async with await open_store(database_url=database_url, directory=directory, options=OPTIONS) as opened:
+async def store(backing: Backing) -> AsyncIterator[Store]:
+    async with await backing.open_store(options=OPTIONS) as opened:
         yield opened
 
 
@@ -46,11 +44,10 @@ async def moment() -> None:
     await asyncio.sleep(0.002)
 
 
-def age(database_url: str, kid: str, seconds: float) -> None:
+def age(backing: Backing, kid: str, seconds: float) -> None:
     """Make the key so much older."""
-    with closing(sqlite3.connect(database_url.removeprefix("sqlite:///"))) as database, database:
-        ((created_at,),) = database.execute("SELECT created_at FROM signing_keys WHERE kid = ?", (kid,))
-        database.execute("UPDATE signing_keys SET created_at = ? WHERE kid = ?", (at(seconds_of(created_at) - seconds), kid))
+    ((created_at,),) = backing.query("SELECT created_at FROM signing_keys WHERE kid = ?", kid)
+    backing.query("UPDATE signing_keys SET created_at = ? WHERE kid = ?", at(seconds_of(created_at) - seconds), kid)
 
 
 async def test_a_new_key_signs_and_the_old_one_verifies(store: Store) -> None:
@@ -67,16 +64,14 @@ async def test_a_new_key_signs_and_the_old_one_verifies(store: Store) -> None:
         assert await opens(store, id, query)
 
 
-async def test_other_processes_know_a_new_key_at_once_and_sign_with_it_soon(
-    store: Store, database_url: str, directory: Path
-) -> None:
+async def test_other_processes_know_a_new_key_at_once_and_sign_with_it_soon(store: Store, backing: Backing) -> None:
     id = await keep(store.attachments)
-    async with await open_store(database_url=database_url, directory=directory, options=OPTIONS) as other:
+    async with await backing.open_store(options=OPTIONS) as other:
         old = await query_of(store, id)
         assert await opens(other, id, old)
         await moment()
         kid, _ = await store.signing.rotate()
-        async with await open_store(database_url=database_url, directory=directory, options=OPTIONS) as third:
+        async with await backing.open_store(options=OPTIONS) as third:
             new = await query_of(third, id)
         assert key_id(new) == kid
         assert await opens(other, id, new), "met before it was read"
@@ -86,17 +81,17 @@ async def test_other_processes_know_a_new_key_at_once_and_sign_with_it_soon(
         assert await opens(other, id, old)
 
 
-async def test_a_key_goes_when_its_last_link_has_expired(store: Store, database_url: str) -> None:
+async def test_a_key_goes_when_its_last_link_has_expired(store: Store, backing: Backing) -> None:
     id = await keep(store.attachments)
     old = key_id(await query_of(store, id))
     assert old is not None
     await moment()
     second, _ = await store.signing.rotate()
     for kid in (old, second):  # both are made long ago, so that the first was replaced long ago
-        age(database_url, kid, LIFETIME_S)
+        age(backing, kid, LIFETIME_S)
     assert [info.state for info in await store.signing.describe()] == ["signs", "verifies"], "clocks may differ"
     for kid in (old, second):
-        age(database_url, kid, 61)
+        age(backing, kid, 61)
     await moment()
     states = await store.signing.describe()
     assert [info.state for info in states] == ["signs", "spare"]
@@ -107,18 +102,18 @@ async def test_a_key_goes_when_its_last_link_has_expired(store: Store, database_
     assert [info.kid for info in await store.signing.describe()] == [third, second]
 
 
-async def test_a_key_is_kept_for_the_longest_that_anybody_signed_for(store: Store, database_url: str, directory: Path) -> None:
+async def test_a_key_is_kept_for_the_longest_that_anybody_signed_for(store: Store, backing: Backing) -> None:
     id = await keep(store.attachments)
     long = await query_of(store, id, 10 * HOUR_S)
     old = key_id(long)
     assert old is not None
     short = Options(url_expiry_s=60, url_window_s=1)
-    async with await open_store(database_url=database_url, directory=directory, options=short) as later:
+    async with await backing.open_store(options=short) as later:
         assert key_id(await query_of(later, id)) == old
         await moment()
         second, _ = await later.signing.rotate()
         for kid in (old, second):
-            age(database_url, kid, 9 * HOUR_S)
+            age(backing, kid, 9 * HOUR_S)
         assert (await later.signing.rotate())[1] == []
         assert await opens(later, id, long)
 
@@ -144,18 +139,18 @@ async def test_a_key_that_leaked_is_removed_with_its_links(store: Store) -> None
     assert len(await store.signing.describe()) == 1
 
 
-async def test_a_clock_behind_the_newest_key(store: Store, database_url: str) -> None:
+async def test_a_clock_behind_the_newest_key(store: Store, backing: Backing) -> None:
     kid, _ = await store.signing.rotate()
-    age(database_url, kid, -HOUR_S)
+    age(backing, kid, -HOUR_S)
     with pytest.raises(ServiceError, match="which is not past: set this machine's clock") as caught:
         await store.signing.rotate()
     assert caught.value.code is Code.CONFLICT
 
 
-async def test_keys_of_the_settings_are_rotated_there(database_url: str, directory: Path) -> None:
+async def test_keys_of_the_settings_are_rotated_there(backing: Backing) -> None:
     keys = (SigningKey("b", b"b" * 32), SigningKey("a", b"a" * 32))
     options = Options(signing_keys=keys)
-    async with await open_store(database_url=database_url, directory=directory, options=options) as store:
+    async with await backing.open_store(options=options) as store:
         assert [(info.kid, info.state) for info in await store.signing.describe()] == [("b", "signs"), ("a", "verifies")]
         for attempt in (store.signing.rotate(), store.signing.remove("a")):
             with pytest.raises(ServiceError, match=r"signing\.keys names the keys") as caught:
@@ -167,9 +162,9 @@ async def test_keys_of_the_settings_are_rotated_there(database_url: str, directo
         assert key_id(await query_of(store, id)) == "b"
 
 
-async def test_links_of_a_window_are_equal_and_hold_at_least_as_long_as_said(database_url: str, directory: Path) -> None:
+async def test_links_of_a_window_are_equal_and_hold_at_least_as_long_as_said(backing: Backing) -> None:
     options = Options(url_expiry_s=60, url_window_s=86_400, base_url="https://files.example/")
-    async with await open_store(database_url=database_url, directory=directory, options=options) as store:
+    async with await backing.open_store(options=options) as store:
         id, another = await keep(store.attachments), await keep(store.attachments)
         urls = {(await store.attachments.media_url(id.upper())).url for _ in range(3)}
         assert len(urls) == 1

@@ -16,12 +16,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from schemas import Code, Order, Page, PageInput, PageItem, ServiceError, Sort
-from storage import Store, fresh_id, open_store, timestamp
+from storage import Store, fresh_id, timestamp
 from storage.catalog import PageQuery, Sqlite, attachments, events
 from storage.catalog.engine import sql
 from storage.catalog.names import search_name
 from storage.catalog.pages import is_served_by_index, statement_of
-from storage.catalog.schema import migrate
+from tests.engines.backing import DATABASE_FILE, Backing, backing_of, fresh_backing
 from tests.storage.conftest import PNG, caller, keep
 
 ORGANIZATION, CONVERSATION, OTHER = "org-1", "0190a000-0000-7000-8000-000000000001", "0190a000-0000-7000-8000-000000000002"
@@ -34,11 +34,7 @@ INSERT = (
 )
 
 
-def path_of(database_url: str) -> Path:
-    return Path(database_url.removeprefix("sqlite:///"))
-
-
-def insert(database_url: str, items: list[PageItem], organization: str = ORGANIZATION, deleted_at: str | None = None) -> None:
+def insert(backing: Backing, items: list[PageItem], organization: str = ORGANIZATION, deleted_at: str | None = None) -> None:
     """Add rows as they are."""
     rows = [
         (
@@ -47,8 +43,7 @@ def insert(database_url: str, items: list[PageItem], organization: str = ORGANIZ
         )
         for item in items
     ]
-    with contextlib.closing(sqlite3.connect(path_of(database_url))) as connection, connection:
-        connection.executemany(INSERT, rows)
+    backing.database.execute_many(INSERT, rows)
 
 
 ITEMS = st.builds(
@@ -76,7 +71,6 @@ ITEMS = st.builds(
 )
 def test_pages_give_every_item_once_in_order_there_and_back(
     tmp_path: Path,
-    migrated: Path,
     items: list[PageItem],
     limit: int,
     sort: Sort,
@@ -86,13 +80,6 @@ def test_pages_give_every_item_once_in_order_there_and_back(
     owner: str | None,
     filename: str | None,
 ) -> None:
-    folder = tmp_path / fresh_id()
-    folder.mkdir()
-    (folder / "a.db").write_bytes(migrated.read_bytes())
-    url = f"sqlite:///{folder}/a.db"
-    insert(url, items)
-    insert(url, [msgspec.structs.replace(item, id=fresh_id()) for item in items[:5]], organization="org-2")
-    insert(url, [msgspec.structs.replace(item, id=fresh_id()) for item in items[:5]], deleted_at=timestamp())
     asked = PageInput(
         conversation_id=conversation,
         limit=limit,
@@ -102,7 +89,11 @@ def test_pages_give_every_item_once_in_order_there_and_back(
         owner_id=owner,
         filename=filename,
     )
-    asyncio.run(walk(url, asked, [item for item in items if is_meant(item, asked)]))
+    with fresh_backing(tmp_path) as backing:
+        insert(backing, items)
+        insert(backing, [msgspec.structs.replace(item, id=fresh_id()) for item in items[:5]], organization="org-2")
+        insert(backing, [msgspec.structs.replace(item, id=fresh_id()) for item in items[:5]], deleted_at=timestamp())
+        asyncio.run(walk(backing, asked, [item for item in items if is_meant(item, asked)]))
 
 
 def is_meant(item: PageItem, asked: PageInput) -> bool:
@@ -115,11 +106,11 @@ def is_meant(item: PageItem, asked: PageInput) -> bool:
     )
 
 
-async def walk(url: str, asked: PageInput, meant: list[PageItem]) -> None:
+async def walk(backing: Backing, asked: PageInput, meant: list[PageItem]) -> None:
     """Go through all pages to the end, and back to the beginning."""
     meant.sort(key=lambda item: (getattr(item, asked.sort), item.id), reverse=asked.order == "desc")
     pages = [meant[start : start + asked.limit] for start in range(0, len(meant), asked.limit)] or [[]]
-    async with opened(url) as store:
+    async with await backing.open_store() as store:
         assert [page.items for page in await all_pages(store, asked, "forward")] == pages
         there = await all_pages(store, asked, "forward")
         cursor = there[-1].previous_cursor
@@ -131,12 +122,6 @@ async def walk(url: str, asked: PageInput, meant: list[PageItem]) -> None:
         whole = await all_pages(store, asked, "backward")  # from the end, without a cursor
         assert list(itertools.chain.from_iterable(page.items for page in reversed(whole))) == meant
         assert whole[0].next_cursor is None
-
-
-@contextlib.asynccontextmanager
-async def opened(url: str) -> Any:
-    async with await open_store(database_url=url, directory=path_of(url).parent / "blobs") as store:
-        yield store
 
 
 async def all_pages(store: Store, asked: PageInput, direction: Any) -> list[Page]:
@@ -203,6 +188,9 @@ QUERIES = [
 ]
 
 
+on_sqlite = pytest.mark.only_on("sqlite", "local", reason="plans and steps of SQLite, and what its engine does with long reads")
+
+
 @pytest.fixture(scope="module")
 def planner(migrated: Path) -> Iterator[sqlite3.Connection]:
     """An empty database with the newest schema, to ask for plans."""
@@ -210,6 +198,7 @@ def planner(migrated: Path) -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+@on_sqlite
 @pytest.mark.parametrize("query", QUERIES, ids=lambda query: "-".join(map(str, query[1:])))
 def test_no_page_reads_the_whole_table(planner: sqlite3.Connection, query: PageQuery) -> None:
     statement, parameters = statement_of(query)
@@ -222,6 +211,7 @@ def test_no_page_reads_the_whole_table(planner: sqlite3.Connection, query: PageQ
         assert f"({query.sort},id)" in plan[0], plan  # begins at the cursor
 
 
+@on_sqlite
 def test_the_other_reads_are_served_by_their_indexes(planner: sqlite3.Connection) -> None:
     conversation = ("o", "c")
     plans = [
@@ -237,15 +227,15 @@ def test_the_other_reads_are_served_by_their_indexes(planner: sqlite3.Connection
         assert detail.endswith(expected)
 
 
+@on_sqlite
 def test_the_millionth_page_costs_what_the_first_does(tmp_path: Path) -> None:
     """Steps of SQLite's machine, which do not depend on how busy this one is: with 100 rows and with 30,000."""
     steps = {}
     for count in (100, 30_000):
-        url = f"sqlite:///{tmp_path}/{count}.db"
-        migrate(url)
+        backing = backing_of(tmp_path / f"{count}")
         chance = random.Random(1)
         insert(
-            url,
+            backing,
             [
                 PageItem(
                     id=fresh_id(),
@@ -259,7 +249,7 @@ def test_the_millionth_page_costs_what_the_first_does(tmp_path: Path) -> None:
                 for number in range(count)
             ],
         )
-        with contextlib.closing(sqlite3.connect(path_of(url))) as connection:
+        with contextlib.closing(sqlite3.connect(backing.folder / DATABASE_FILE)) as connection:
             for query in QUERIES:
                 if is_served_by_index(query):
                     middle = connection.execute(
@@ -284,6 +274,7 @@ def machine_steps(connection: sqlite3.Connection, query: PageQuery) -> int:
     return taken
 
 
+@on_sqlite
 async def test_a_search_that_takes_too_long_is_given_up(tmp_path: Path, migrated: Path) -> None:
     path = tmp_path / "b.db"
     path.write_bytes(migrated.read_bytes())
@@ -303,6 +294,7 @@ async def test_a_search_that_takes_too_long_is_given_up(tmp_path: Path, migrated
     await database.aclose()
 
 
+@on_sqlite
 async def test_a_search_does_not_hold_up_the_event_loop(tmp_path: Path, migrated: Path) -> None:
     path = tmp_path / "a.db"
     path.write_bytes(migrated.read_bytes())

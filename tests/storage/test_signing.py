@@ -2,15 +2,15 @@
 
 import asyncio
 import base64
-from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import Code, ServiceError
-from storage import Options, SigningKey, Store, fresh_id, is_signed, open_store, parse_key
+from storage import Options, SigningKey, Store, fresh_id, is_signed, parse_key
 from storage.signing import KeyRing, expiry
+from tests.engines.backing import Backing
 from tests.storage.conftest import caller, keep
 
 NEW, OLD = SigningKey("new", b"n" * 32), SigningKey("old", b"o" * 32)
@@ -147,9 +147,9 @@ def test_keys_that_cannot_be_used(text: str, message: str) -> None:
     assert text.partition(":")[2] == "" or text.partition(":")[2] not in str(caught.value)
 
 
-async def test_processes_agree_on_the_key_that_the_first_link_makes(database_url: str, directory: Path, store: Store) -> None:
+async def test_processes_agree_on_the_key_that_the_first_link_makes(backing: Backing, store: Store) -> None:
     id = await keep(store.attachments)
-    async with await open_store(database_url=database_url, directory=directory) as other:
+    async with await backing.open_store() as other:
         link = f"exp={EXPIRES_AT}&kid=x&sig=y".encode()
         with pytest.raises(ServiceError) as caught:  # before there is any key
             await other.attachments.follow(id, link)
@@ -179,9 +179,9 @@ async def test_a_link_to_another_file_a_foreign_one_and_a_deleted_one(store: Sto
         assert caught.value.code is Code.NOT_FOUND
 
 
-async def test_links_begin_with_the_base_url_and_tell_when_they_expire(database_url: str, directory: Path) -> None:
+async def test_links_begin_with_the_base_url_and_tell_when_they_expire(backing: Backing) -> None:
     options = Options(base_url="https://files.example/", signing_keys=(NEW,), url_expiry_s=60, url_window_s=3600)
-    async with await open_store(database_url=database_url, directory=directory, options=options) as store:
+    async with await backing.open_store(options=options) as store:
         id = await keep(store.attachments)
         signed = await store.attachments.url(caller(), id, download=False)
     assert signed.url.startswith(f"https://files.example/api/attachments/{id}/download?exp=")
