@@ -35,7 +35,6 @@ from server.settings import Settings
 from server.state import BEGIN_SHUTDOWN, BUSY, UPGRADES
 from server.stores import open_settled
 from server.transports import (
-    Calls,
     Limits,
     LineStreams,
     StreamLimits,
@@ -100,11 +99,12 @@ class App:
         self._refuse = Busy(self._shapes)
         self._trpc: ASGIApp = _starting
         self._rest: ASGIApp = _starting
+        self._serve: ASGIApp = self._dispatch  # with what stands around it
         self._fixed: dict[str, ASGIApp] = {}  # the routes without parameters, which need no search
         self._cors: ASGIApp | None = None
         if settings.server.allowed_origins:
             self._cors = CORSMiddleware(
-                self._dispatch,
+                self._pass_on,
                 allow_origins=settings.server.allowed_origins,
                 allow_methods=("GET", "HEAD", "POST"),
                 allow_headers=CORS_REQUEST_HEADERS,
@@ -117,13 +117,16 @@ class App:
         if scope["type"] == "http":
             scope["request_id"] = self._next_request_id()
             if self._cors is None or all(name != b"origin" for name, _ in scope["headers"]):
-                await self._dispatch(scope, receive, send)
+                await self._serve(scope, receive, send)
             else:
                 # The middleware adds its headers to what goes through `send`.
                 scope.get("extensions", {}).pop(WHOLE_ANSWER, None)
                 await self._cors(scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(scope, receive, send)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._serve(scope, receive, send)
 
     async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"].startswith(TRPC_PREFIX):
@@ -197,13 +200,14 @@ class App:
         if self._store is not None:
             await self._store.aclose()
         if self._observing is not None:
-            self._observing.close()
+            await self._observing.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _open(self) -> None:
         settings = self._settings
         self._observing = observing = Observing(settings, self._procedures, TRPC_ROUTE, self._shared)
         meters, log = observing.meters, observing.log
+        self._serve = observing.traces.app(self._dispatch)
         store = await open_settled(settings, observing.watch())
         self._store = store
         if settings.mail.host:
@@ -212,7 +216,8 @@ class App:
             self._endings.append(self._delivery.stop)
         trusted = (settings.server.base_url, *settings.server.allowed_origins)
         authenticator = Authenticator(store.credentials, settings.auth.session_cookie, trusted)
-        calls = Calls(self._procedures, store.attachments, authenticator, meters, stacks=settings.server.development)
+        stacks = settings.server.development
+        calls = observing.traces.calls(self._procedures, store.attachments, authenticator, meters, stacks=stacks)
         stream = settings.stream
         limits = StreamLimits(
             ping_s=stream.ping_seconds,

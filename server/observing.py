@@ -2,14 +2,11 @@
 
 import logging
 import platform
-from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from procedures import Procedure
+from procedures import Procedures
 from rest import OPERATIONS
-from server.log import RequestLog
-from server.log_lines import encode_line, encode_text
 from server.metrics import (
     Cells,
     MeteredBlobs,
@@ -22,6 +19,7 @@ from server.metrics import (
 )
 from server.metrics.endpoint import OUTBOX_TIMEOUT_S
 from server.settings import Settings
+from server.untraced import begin_traces
 from storage import Blobs, Database, OutboxDepth, Store, Watch, is_postgresql
 
 _logger = logging.getLogger("attachd")
@@ -30,16 +28,15 @@ _logger = logging.getLogger("attachd")
 class Observing:
     """Of one process. `shared` is the folder that all workers of the server are given, None for one that is alone."""
 
-    def __init__(
-        self, settings: Settings, procedures: Iterable[Procedure], trpc_route: str, shared: Path | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, procedures: Procedures, trpc_route: str, shared: Path | None = None) -> None:
         self._settings = settings
         paths = [trpc_route, *dict.fromkeys(operation.path for operation in OPERATIONS)]
         names = [procedure.path for procedure in procedures if procedure.kind != "subscription"]
         self._layout = layout_of(paths, names)
         self._cells = self._take_cells(shared)
         self.meters = Meters(self._layout, self._cells.own, paths, trpc_route, names)
-        self.log = request_log(settings)
+        self.traces = begin_traces(settings)
+        self.log = self.traces.log(paths, trpc_route)
 
     def _take_cells(self, shared: Path | None) -> Cells:
         if shared is not None and self._settings.metrics.enabled:
@@ -50,13 +47,13 @@ class Observing:
         return PrivateCells(self._layout)
 
     def watch(self) -> Watch:
-        """What counts what the store does."""
+        """What counts and traces what the store does."""
 
         def database(database: Database) -> Database:
-            return MeteredDatabase(database, self.meters)
+            return self.traces.database(MeteredDatabase(database, self.meters))
 
         def blobs(blobs: Blobs) -> Blobs:
-            return MeteredBlobs(blobs, self.meters)
+            return self.traces.blobs(MeteredBlobs(blobs, self.meters))
 
         return Watch(database, blobs)
 
@@ -74,15 +71,8 @@ class Observing:
         }
         return MetricsReport(self._layout, self._cells, build, outbox)
 
-    def close(self) -> None:
-        """Write what is left to write."""
+    async def aclose(self) -> None:
+        """Write and send what is left."""
         if self.log is not None:
             self.log.flush()
-
-
-def request_log(settings: Settings) -> RequestLog | None:
-    """The log of requests that the settings want."""
-    if not settings.server.request_log:
-        return None
-    encode = encode_text if settings.log.format == "text" else encode_line
-    return RequestLog(encode=encode, errors_only=settings.log.level not in {"debug", "info"})
+        await self.traces.aclose()
