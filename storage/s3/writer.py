@@ -27,9 +27,8 @@ logger = logging.getLogger("attachd.storage")
 
 # Bytes that are held before a spool thread is woken, as on disk; less than that never comes to a file.
 CHUNK = 128 * 1024
-# Of one upload, sent at the same time. One keeps a store busy while the next part comes in; with two, what a far store takes to
-# answer is not waited for.
-PARTS_AT_ONCE = 2
+# Of one upload, sent at the same time: none of them takes memory, and one that was answered late must not hold up the next.
+PARTS_AT_ONCE = 4
 
 T = TypeVar("T")
 
@@ -141,7 +140,7 @@ class S3Writer:
         return self._bucket.client.create_multipart_upload(Key=self._key, **self._bucket.args)["UploadId"]
 
     def _upload_in_thread(self, id: str, part: Part) -> "CompletedPartTypeDef":
-        answer = self._bucket.client.upload_part(
+        answer = self._bucket.sender.upload_part(
             **self._where,
             UploadId=id,
             PartNumber=part.number,
@@ -169,7 +168,7 @@ class S3Writer:
             md5, sha256, size = body.md5, self._spool.sha256, body.size
         else:
             md5, sha256, size = hashlib.md5(body, usedforsecurity=False).digest(), hashlib.sha256(body).digest(), len(body)
-        answer = self._bucket.client.put_object(
+        answer = self._bucket.sender.put_object(
             Key=self._key, Body=cast("IO[bytes]", body), ContentLength=size, ContentMD5=_base64(md5), **self._bucket.args
         )
         check_etag(answer, md5, self._key)
