@@ -85,6 +85,7 @@ async def inspect(blobs: Blobs, upload: DirectUpload, key: str, type_: FileType)
         digest.update(piece)
 
     with contextlib.closing(blobs.open(key)) as reader:
+        reader.expect(0, upload.size)
         for start in range(0, upload.size, _PIECE):
             piece = await reader.read(start, min(_PIECE, upload.size - start))
             await asyncio.to_thread(take, piece)
