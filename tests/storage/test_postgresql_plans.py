@@ -53,5 +53,6 @@ async def test_a_page_is_read_by_the_index_for_it(grown: Connection, query: Page
     expected = indexes[query.sort] if query.conversation_id is None else "attachments_of_conversation"
     assert f" {expected} on attachments" in plan, plan
     assert "Seq Scan" not in plan, plan
+    assert ("Index Only Scan" in plan) == (expected != "attachments_by_time" and not query.is_filtered), plan
     assert ("Sort" in plan) == (query.conversation_id is not None and query.sort != "created_at"), plan
     assert "$1" in plan, "planned for these parameters, and so again for the next"
