@@ -32,6 +32,13 @@ class RateLimits:
         storage = storage_from_string(f"async+{storage_url}", wrap_exceptions=True, implementation="redispy")
         self._limiter = FixedWindowRateLimiter(storage)
 
+    async def check(self) -> bool:
+        """Whether what counts answers."""
+        try:
+            return await self._limiter.storage.check()
+        except StorageError:
+            return False
+
     async def hit(self, name: str, rate: Rate, caller: str) -> None:
         """Count a request of the caller against the limit of that name.
 

@@ -10,6 +10,7 @@ from server import dev, serving
 from server.arguments import Mistake, attempt, config_option, load
 from server.backup_commands import backup, restore
 from server.credential_commands import key, session
+from server.doctor_commands import doctor
 from server.fsck_commands import fsck
 from server.log import configure_logging
 from server.migration import ensure_schema
@@ -40,6 +41,7 @@ main.add_command(types)
 main.add_command(openapi)
 main.add_command(sweep)
 main.add_command(fsck)
+main.add_command(doctor)
 main.add_command(backup)
 main.add_command(restore)
 main.add_command(migrate_storage)

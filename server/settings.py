@@ -17,7 +17,16 @@ import msgspec
 from server.setting_rules import checked, origin_of
 from server.setting_types import DEVELOPMENT, SettingKey, Settings, SettingsError, setting_keys
 
-__all__ = ["CONFIG_VARIABLE", "SettingKey", "Settings", "SettingsError", "load_settings", "setting_keys", "with_port"]
+__all__ = [
+    "CONFIG_VARIABLE",
+    "SettingKey",
+    "Settings",
+    "SettingsError",
+    "config_file",
+    "load_settings",
+    "setting_keys",
+    "with_port",
+]
 
 CONFIG_VARIABLE = "ATTACHD_CONFIG"
 ENVIRONMENT_PREFIX = "ATTACHD_"
@@ -33,8 +42,7 @@ def load_settings(
     Raises SettingsError.
     """
     environ = os.environ if environ is None else environ
-    if config is None and environ.get(CONFIG_VARIABLE):
-        config = Path(environ[CONFIG_VARIABLE])
+    config = config_file(config, environ)
     keys = {key.name: key for key in setting_keys()}
     chosen: dict[str, dict[str, Any]] = {}
     for source in (_file_values(config, keys) if config else (), _environ_values(environ, keys)):
@@ -45,6 +53,12 @@ def load_settings(
         chosen.setdefault(key.section, {})[key.key] = _convert(key, value, name, strict=True)
     sections = {field.name: field.type(**chosen.get(field.name, {})) for field in msgspec.structs.fields(Settings)}
     return checked(Settings(**sections))
+
+
+def config_file(config: Path | None, environ: Mapping[str, str] | None = None) -> Path | None:
+    """The TOML file: the one that is named, or else the one that ATTACHD_CONFIG names, if any."""
+    environ = os.environ if environ is None else environ
+    return Path(environ[CONFIG_VARIABLE]) if config is None and environ.get(CONFIG_VARIABLE) else config
 
 
 def with_port(settings: Settings, port: int) -> Settings:

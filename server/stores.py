@@ -1,6 +1,7 @@
 """The store of the settings: the same for what serves and for the commands beside it."""
 
 import storage
+from server.database_settings import DatabaseSettings
 from server.mail import mail_options
 from server.setting_rules import signing_keys
 from server.settings import Settings
@@ -17,29 +18,39 @@ async def open_settled(settings: Settings, watch: Watch | None = None) -> Store:
         directory=settings.upload.directory,
         bucket=s3_options(settings.upload),
         fallback=fallback_of(settings.upload),
-        database_options=DatabaseOptions(
-            lock_timeout_s=settings.database.busy_timeout_seconds,
-            search_s=settings.database.search_seconds,
-            connections=settings.database.connections,
-            connect_timeout_s=settings.database.connect_timeout_seconds,
-            pool_timeout_s=settings.database.pool_timeout_seconds,
-            statement_timeout_s=settings.database.statement_timeout_seconds,
-            idle_transaction_timeout_s=settings.database.idle_transaction_timeout_seconds,
-        ),
+        database_options=database_options(settings.database),
         credential_cache_s=settings.auth.session_cache_seconds,
         policy=api_a(settings.upload.max_file_size_mb * MEBIBYTE, settings.upload.max_image_size_mb * MEBIBYTE),
-        options=Options(
-            search_s=settings.database.search_seconds,
-            poll_s=settings.events.poll_seconds,
-            retention_s=settings.sweep.retention_days * _DAY_S,
-            max_batch_size=settings.server.max_batch_size,
-            direct_expiry_s=settings.upload.direct_expiry_seconds,
-            direct_max_open=settings.upload.direct_max_open,
-            base_url=settings.server.base_url,
-            signing_keys=signing_keys(settings.signing.keys),
-            url_expiry_s=settings.signing.url_expiry_seconds,
-            url_window_s=settings.signing.url_window_seconds,
-            mail=mail_options(settings),
-        ),
+        options=store_options(settings),
         watch=watch or Watch(),
+    )
+
+
+def database_options(database: DatabaseSettings) -> DatabaseOptions:
+    """How the engine of the database is used."""
+    return DatabaseOptions(
+        lock_timeout_s=database.busy_timeout_seconds,
+        search_s=database.search_seconds,
+        connections=database.connections,
+        connect_timeout_s=database.connect_timeout_seconds,
+        pool_timeout_s=database.pool_timeout_seconds,
+        statement_timeout_s=database.statement_timeout_seconds,
+        idle_transaction_timeout_s=database.idle_transaction_timeout_seconds,
+    )
+
+
+def store_options(settings: Settings) -> Options:
+    """What an operator decides about the store."""
+    return Options(
+        search_s=settings.database.search_seconds,
+        poll_s=settings.events.poll_seconds,
+        retention_s=settings.sweep.retention_days * _DAY_S,
+        max_batch_size=settings.server.max_batch_size,
+        direct_expiry_s=settings.upload.direct_expiry_seconds,
+        direct_max_open=settings.upload.direct_max_open,
+        base_url=settings.server.base_url,
+        signing_keys=signing_keys(settings.signing.keys),
+        url_expiry_s=settings.signing.url_expiry_seconds,
+        url_window_s=settings.signing.url_window_seconds,
+        mail=mail_options(settings),
     )

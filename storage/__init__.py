@@ -20,8 +20,10 @@ from storage.catalog import (
     schema_is_current,
     sqlite_path,
 )
+from storage.catalog.diagnosis import NEWEST, examine_database
 from storage.clock import timestamp
 from storage.credentials import Credentials, is_widget_token
+from storage.diagnosis import Diagnosis
 from storage.disk import exclusive
 from storage.filenames import extension_of
 from storage.fsck import Finding, FindingKind, Fsck, FsckOptions, Progress
@@ -31,7 +33,7 @@ from storage.links import DOWNLOAD_PATH, MEDIA_PATH
 from storage.messages import Draft, Messages, Posted
 from storage.options import MailOptions, Options, S3Options
 from storage.outbox import LeaseLost, Outbox, OutboxDepth, Outgoing
-from storage.places import open_blobs
+from storage.places import examine_blobs, open_blobs
 from storage.policies import (
     API_A,
     EXECUTABLES_AND_SCRIPTS,
@@ -45,7 +47,7 @@ from storage.policies import (
     api_d,
 )
 from storage.signing import SigningKey, is_signed, parse_key
-from storage.store import Store, Watch, open_store
+from storage.store import Store, Watch, open_store, signing_keys_of
 from storage.sweep import SweepReport
 from storage.transfer import Problem, Step, Transfer, TransferOptions
 from storage.uploads import BeginUpload, Details, Upload
@@ -56,6 +58,7 @@ __all__ = [
     "EXECUTABLES_AND_SCRIPTS",
     "MEBIBYTE",
     "MEDIA_PATH",
+    "NEWEST",
     "Attachments",
     "Backup",
     "BeginUpload",
@@ -67,6 +70,7 @@ __all__ = [
     "Database",
     "DatabaseOptions",
     "Details",
+    "Diagnosis",
     "Download",
     "Draft",
     "FileType",
@@ -109,6 +113,8 @@ __all__ = [
     "api_c",
     "api_d",
     "capability_hash",
+    "examine_blobs",
+    "examine_database",
     "exclusive",
     "extension_of",
     "fresh_capability",
@@ -121,6 +127,7 @@ __all__ = [
     "open_store",
     "parse_key",
     "schema_is_current",
+    "signing_keys_of",
     "sqlite_path",
     "timestamp",
 ]

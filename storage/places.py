@@ -1,10 +1,13 @@
 """From what names a place for blobs to the place."""
 
+import asyncio
 from pathlib import Path
 
 from schemas import Code, ServiceError
 from storage.blobs import Blobs
+from storage.diagnosis import Diagnosis
 from storage.disk import DiskBlobs
+from storage.disk.diagnosis import examine_folder
 from storage.options import S3Options
 
 
@@ -14,6 +17,15 @@ def open_blobs(place: Path | S3Options, *, create: bool = True) -> Blobs:
     Raises SERVICE_UNAVAILABLE with what to mend.
     """
     return _open_folder(place, create=create) if isinstance(place, Path) else _open_bucket(place)
+
+
+async def examine_blobs(place: Path | S3Options) -> list[Diagnosis]:
+    """How it is with a folder or a bucket, for operators: found out by writing and reading a few bytes."""
+    if isinstance(place, Path):
+        return await asyncio.to_thread(examine_folder, place)
+    from storage.s3.diagnosis import examine_bucket  # noqa: PLC0415
+
+    return await examine_bucket(place)
 
 
 def _open_folder(directory: Path, *, create: bool) -> Blobs:

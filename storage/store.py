@@ -27,7 +27,7 @@ from storage.catalog import (
 from storage.credentials import Credentials
 from storage.fallback import FallbackBlobs
 from storage.fsck import Fsck, FsckOptions
-from storage.keys import Keys
+from storage.keys import Keys, SigningKeyInfo
 from storage.messages import Messages
 from storage.options import Options, S3Options
 from storage.outbox import Outbox
@@ -180,3 +180,12 @@ async def open_store(  # noqa: PLR0913 (all by name, and all but one have a defa
         await database.aclose()
         raise
     return Store(watch.database(database), watch.blobs(blobs), credential_cache_s, policy, options or Options())
+
+
+async def signing_keys_of(database_url: str, database_options: DatabaseOptions, options: Options) -> list[SigningKeyInfo]:
+    """The keys that sign links, without opening more of the store than the database. Raises SERVICE_UNAVAILABLE."""
+    database = await open_database(database_url, database_options)
+    try:
+        return await Keys(SigningKeyTable(database), options).describe()
+    finally:
+        await database.aclose()

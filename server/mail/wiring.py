@@ -4,7 +4,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from server.mail.delivery import Delivery
-from server.mail.smtp import tls_context
+from server.mail.smtp import Refused, connected, tls_context
 from server.setting_rules import mail_sender
 from server.settings import Settings, SettingsError
 from storage import MailOptions, Store
@@ -20,6 +20,18 @@ def check_mail(settings: Settings) -> None:
             tls_context(mail)
     except OSError as error:  # an SSLError is one, of a file without certificates
         raise SettingsError(f"mail.ca_file: {mail.ca_file}: {error.strerror or error}") from error
+
+
+async def reach_mail_server(settings: Settings) -> str:
+    """What is wrong when the server is connected to as for a mail, with TLS and the credentials; "" when nothing is."""
+    mail = settings.mail
+    try:
+        async with connected(mail, _ehlo_name(settings.server.base_url), tls_context(mail)):
+            return ""
+    except Refused as refused:
+        return refused.failure.text
+    except OSError as error:
+        return f"mail.ca_file: {mail.ca_file}: {error.strerror or error}"
 
 
 def delivery(settings: Settings, store: Store) -> Delivery:
