@@ -61,24 +61,28 @@ class S3Reader:
         return self._work
 
     def _read_in_thread(self, offset: int, length: int) -> bytes:
-        """Those bytes; a body that ends too early is gone on with by another GET."""
+        """Those bytes; a body that ends too early is gone on with by another GET, which has attempts of its own."""
         data = b""
-        for attempt in range(self._bucket.options.attempts):
+        failures = 0
+        while len(data) < length:
+            body = self._body_at(offset + len(data), length - len(data))
             try:
-                while len(data) < length:
-                    data += self._more(offset + len(data), length - len(data))
-                return data
+                data += self._more(body, length - len(data))
             except (BotoCoreError, OSError):
                 self._let_go()
-                if attempt == self._bucket.options.attempts - 1:
+                failures += 1
+                if failures == self._bucket.options.attempts:
                     raise
-        raise AssertionError("there is at least one attempt")
+        return data
 
-    def _more(self, offset: int, length: int) -> bytes:
-        body = self._body
-        if body is None or self._position != offset or not self._left:
-            self._let_go()
-            body = self._open(offset, max(self._stop, offset + length))
+    def _body_at(self, offset: int, length: int) -> "StreamingBody":
+        """The body that goes on there."""
+        if self._body is not None and self._position == offset and self._left:
+            return self._body
+        self._let_go()
+        return self._open(offset, max(self._stop, offset + length))
+
+    def _more(self, body: "StreamingBody", length: int) -> bytes:
         data: bytes = body.read(min(length, self._left))
         if not data:
             raise ConnectionResetError("the body ended before its length")
