@@ -120,6 +120,10 @@ class Write(_Settled):
             if self._began:
                 self.repeatable = False  # from here on it may be done, whatever becomes of the answer
                 await connection.execute("COMMIT")
+        except TimeoutError:
+            script.close()
+            connection.terminate()  # who does not answer would not answer to ROLLBACK, either
+            raise
         except BaseException as error:
             script.close()
             await self._roll_back(connection)

@@ -79,6 +79,13 @@ class Lane:
 _Taken = tuple[Lane, Job]
 
 
+class _Parked(NamedTuple):
+    """A connection that is free, and where its next job goes; None to end it."""
+
+    work: asyncio.Future[_Taken | None]
+    connection: Connection
+
+
 class Pool:
     """At most `size` connections, made by `connect`. Belongs to one event loop."""
 
@@ -87,7 +94,7 @@ class Pool:
         self._size = size
         self._lanes: list[Lane] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._parked: list[asyncio.Future[_Taken | None]] = []  # the last to be free is the first to get work
+        self._parked: list[_Parked] = []  # the last to be free is the first to get work
         self._down_until = 0.0
         self._why_down: ServiceError | None = None
         self._closing = False
@@ -111,7 +118,7 @@ class Pool:
         """Give the job to a free connection or a new one, if there may be one."""
         if self._parked:
             lane.running += 1
-            self._parked.pop().set_result((lane, job))
+            self._parked.pop().work.set_result((lane, job))
             return True
         if len(self._tasks) < self._size:
             lane.running += 1
@@ -134,9 +141,9 @@ class Pool:
                 if taken is None:
                     if connection is None or self._closing:
                         return
-                    parked: asyncio.Future[_Taken | None] = asyncio.get_running_loop().create_future()
+                    parked = _Parked(asyncio.get_running_loop().create_future(), connection)
                     self._parked.append(parked)
-                    taken = await parked
+                    taken = await parked.work
                 if taken is None:
                     return
                 lane, job = taken
@@ -169,6 +176,7 @@ class Pool:
                 if lost and connection is not None:
                     connection.terminate()
                     connection = None
+                    self._distrust()
                 lost_before = lost and job.repeatable and not isinstance(error, TimeoutError)
                 if not (lost_before or isinstance(error, _IN_THE_WAY)) or attempt == ATTEMPTS:
                     job.fail(error)
@@ -179,6 +187,13 @@ class Pool:
                 job.fail(asyncpg.InterfaceError("the database was closed"))
                 raise
         return connection
+
+    def _distrust(self) -> None:
+        """Let go of the idle connections: what broke one has broken the others, too, and each would cost a job its time-out."""
+        for parked in self._parked:
+            parked.connection.terminate()
+            parked.work.set_result(None)
+        self._parked.clear()
 
     async def _open(self) -> Connection:
         if self._why_down is not None and time.monotonic() < self._down_until:
@@ -196,7 +211,7 @@ class Pool:
         """Finish what was begun and what waits, for so long at most, and close."""
         self._closing = True
         for parked in self._parked:
-            parked.set_result(None)
+            parked.work.set_result(None)
         self._parked.clear()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
