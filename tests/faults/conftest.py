@@ -7,7 +7,7 @@ import pytest
 
 from tests.faults.kernel import Kernel
 from tests.faults.site import SETTINGS, Site, paths, running
-from tests.running import Attachd
+from tests.running import Attachd, BareAttachd
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +29,6 @@ def site(tmp_path_factory: pytest.TempPathFactory, kernel: Kernel) -> Iterator[S
 def local(tmp_path_factory: pytest.TempPathFactory, kernel: Kernel) -> Attachd:
     """A server on SQLite and a folder, under the kernel that can fail."""
     folder = tmp_path_factory.mktemp("site")
-    server = Attachd(folder, **SETTINGS, **paths(folder))
+    server = BareAttachd(folder, **SETTINGS, **paths(folder))
     server.under = kernel.under
     return server

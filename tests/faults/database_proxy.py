@@ -72,6 +72,11 @@ class DatabaseProxy(LoopThread):
         """Break all connections, as a server that crashes."""
         self.do(self._reset())
 
+    def forget(self) -> None:
+        """From now on nothing comes through the connections that there are, and nobody is told; new ones are good."""
+        for link in list(self.links):
+            link.fault = "stall"
+
     @contextlib.contextmanager
     def down(self) -> Iterator[None]:
         """Meanwhile nobody listens, and no connection is left."""

@@ -3,7 +3,6 @@
 A file's name is the SHA-256 of its bytes, so that whatever the server lists can be checked, acknowledged or not.
 """
 
-import asyncio
 import contextlib
 import hashlib
 import random
@@ -15,14 +14,17 @@ from typing import Any, Self
 
 import httpx
 
-from server.settings import Settings, load_settings
+from server.settings import load_settings
 from server.stores import open_settled
+from storage import Finding, FsckOptions, SweepReport
 from tests.faults.apis import APIS, FORM, Api, query, trpc_message
+from tests.faults.loop import LoopThread
 from tests.running import Attachd
 
 # What a client waits for an answer, in seconds: more than every time-out of `SETTINGS` and of the tests' own settings.
 ANSWER_WITHIN_S = 8.0
 BUSY_TIMEOUT_S = 0.5
+RECOVERED_WITHIN_S = 3.0
 SETTINGS: dict[str, Any] = {
     "ATTACHD_DATABASE_BUSY_TIMEOUT_SECONDS": str(BUSY_TIMEOUT_S),
     "ATTACHD_AUTH_SESSION_CACHE_SECONDS": "60",  # a fault must be met by the work itself, not by the look at the credential
@@ -32,6 +34,7 @@ SETTINGS: dict[str, Any] = {
     "ATTACHD_SWEEP_GRACE_SECONDS": "0",
 }
 SMALL, LARGE = 2_000, 3 * 1024 * 1024  # bytes: one piece; one that a worker thread reads from the socket
+OTHER = "other.png"  # what is renamed, and then not checked
 _PNG = b"\x89PNG\r\n\x1a\n"
 _chance = random.Random("faults")
 
@@ -66,20 +69,56 @@ class Clients:
             client.close()
 
 
+class Beside(LoopThread):
+    """The store of a server as the commands beside it open it; `settings` are the server's, but for the faults on its way."""
+
+    def __init__(self, settings: Mapping[str, str]) -> None:
+        super().__init__("store-beside")
+        self._settings = load_settings(None, settings)
+
+    async def begin(self) -> None:
+        """Open it."""
+        self.store = await open_settled(self._settings)
+
+    async def end(self) -> None:
+        """Close it."""
+        await self.store.aclose()
+
+    def settle(self) -> None:
+        """After a sweep without grace fsck finds nothing: no row without its bytes, no bytes without a row, no wrong count."""
+        self.sweep()
+        assert self.do(self._findings()) == []
+
+    async def _findings(self) -> list[Finding]:
+        found = self.store.fsck(FsckOptions(grace_s=0.0)).run()
+        return [each async for each in found if isinstance(each, Finding)]
+
+    def sweep(self) -> SweepReport:
+        """What a sweep without grace did, which misses nothing."""
+        ages = {"grace_s": 0.0, "quarantine_s": 0.0, "retention_s": 1e9, "unlinked_s": 1e9}
+        report = self.do(self.store.sweep(**ages, dry_run=False))
+        assert report.missing == []
+        return report
+
+
 class Site(Clients):
     """The server, clients with open connections, and the ledger of acknowledged uploads: SHA-256 by id."""
 
-    def __init__(self, server: Attachd, headers: Mapping[str, dict[str, str]], acknowledged: dict[str, str]) -> None:
+    def __init__(
+        self, server: Attachd, beside: Beside, headers: Mapping[str, dict[str, str]], acknowledged: dict[str, str]
+    ) -> None:
         super().__init__(server.base_url, headers)
         self.server = server
+        self.beside = beside
         self.acknowledged = acknowledged
         self.conversation = str(uuid.uuid4())
         self._seen: set[str] = set()  # downloaded once, and right
 
     @classmethod
-    def of(cls, server: Attachd) -> Self:
+    def of(cls, server: Attachd, beside: Beside) -> Self:
         """A site of a running server, which knows the credentials from now on."""
-        store_key = server.run("key", "create", "--organization", server.organization_id, "--role", "store", "--name", "chat")
+        making = beside.store.credentials.create_key(organization_id=server.organization_id, role="store", name="chat")
+        _, store_key = beside.do(making)
         session = {"cookie": f"session={server.tokens['member']}"}
         asked = {"conversation_id": str(uuid.uuid4())}
         answer = httpx.post(f"{server.base_url}/api/v1/widget/sessions", json=asked, headers=session)
@@ -87,23 +126,23 @@ class Site(Clients):
             "session": session,
             "stranger": {"cookie": f"session={server.tokens['stranger']}"},
             "key": {"authorization": f"Bearer {server.key}"},
-            "token": {"authorization": f"Token {store_key.strip()}"},
+            "token": {"authorization": f"Token {store_key}"},
             "widget": {"authorization": f"Bearer {answer.json()['data']['token']}"},
         }
-        site = cls(server, headers, {})
+        site = cls(server, beside, headers, {})
         for api in APIS:
             site.upload(api)
         return site
 
     def again(self) -> "Site":
         """The site of the same server after it was started anew."""
-        return Site(self.server, self.headers, self.acknowledged)
+        return Site(self.server, self.beside, self.headers, self.acknowledged)
 
-    def send(self, api: Api = FORM, size: int = SMALL) -> httpx.Response:
-        """The answer to an upload; an acknowledged one is noted."""
+    def send(self, api: Api = FORM, size: int = SMALL, clients: Clients | None = None) -> httpx.Response:
+        """The answer to an upload, of these clients or by the site's own; an acknowledged one is noted."""
         data = content(size)
         digest = hashlib.sha256(data).hexdigest()
-        answer = api.send(self, f"{digest}.png", data)
+        answer = api.send(clients or self, f"{digest}.png", data)
         if answer.is_success:
             self.acknowledged[api.id(answer)] = digest
         return answer
@@ -113,6 +152,10 @@ class Site(Clients):
         answer = self.send(api, size)
         assert answer.is_success, answer.text
         return api.id(answer)
+
+    def forget(self, id: str) -> None:
+        """Expect an attachment no longer to be as it was acknowledged."""
+        del self.acknowledged[id]
 
     def download(self, id: str) -> httpx.Response:
         """The answer to a download."""
@@ -126,7 +169,7 @@ class Site(Clients):
             answer = query(self.session, "attachments.page", limit=100, **cursor)
             assert answer.status_code == 200, answer.text
             page = answer.json()["result"]["data"]["json"]
-            listed |= {item["id"]: item["filename"].removesuffix(".png") for item in page["items"]}
+            listed |= {item["id"]: item["filename"].removesuffix(".png") for item in page["items"] if item["filename"] != OTHER}
             if not page["nextCursor"]:
                 return listed
             cursor = {"cursor": page["nextCursor"]}
@@ -141,28 +184,33 @@ class Site(Clients):
         listed = self.listed()
         assert listed.items() >= self.acknowledged.items(), "an acknowledged upload is lost"
         for id in listed.keys() - self._seen:
-            answer = self.download(id)
-            assert answer.status_code == 200, answer.text
-            assert hashlib.sha256(answer.content).hexdigest() == listed[id], f"{id} is not whole"
+            self.check_bytes(id, listed[id])
             self._seen.add(id)
 
+    def check_bytes(self, id: str, digest: str) -> None:
+        """The file is there, with that SHA-256."""
+        answer = self.download(id)
+        assert answer.status_code == 200, answer.text
+        assert hashlib.sha256(answer.content).hexdigest() == digest, f"{id} is not whole"
+
     def settle(self) -> None:
-        """Without a restart the next upload goes well, `check`, and sweep leaves nothing to be found fault with."""
-        self.upload()
+        """Without a restart an upload goes well, `check`, and sweep leaves nothing to be found fault with."""
+        self.recover()
         self.check()
-        asyncio.run(self._swept())
+        self.beside.settle()
 
-    async def _swept(self) -> None:
-        async with await open_settled(self.settings) as store:
-            report = await store.sweep(grace_s=0, retention_s=1e9, unlinked_s=1e9, dry_run=False)
-            assert report.missing == []
-            again = await store.sweep(grace_s=0, retention_s=1e9, unlinked_s=1e9, dry_run=False)
-            assert (again.orphans, again.missing) == ([], [])
+    def logged(self, message: str) -> int:
+        """How many lines of the log begin so."""
+        return sum(str(line.get("message", "")).startswith(message) for line in self.server.lines())
 
-    @property
-    def settings(self) -> Settings:
-        """The settings of the server, for what is done beside it."""
-        return load_settings(None, self.server.settings)
+    def recover(self) -> str:
+        """The id of an upload that goes well without a restart, at once or soon."""
+        deadline = time.monotonic() + RECOVERED_WITHIN_S
+        while not (answer := self.send()).is_success:
+            assert time.monotonic() < deadline, answer.text
+            unavailable(answer)
+            time.sleep(0.05)
+        return FORM.id(answer)
 
     def wait_until(self, condition: Callable[[], object]) -> None:
         """Wait, not for long, until the condition comes true."""
@@ -195,9 +243,9 @@ def paths(folder: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def running(server: Attachd) -> Iterator[Site]:
-    """A site of that server, which is started and in the end stopped."""
-    with server, Site.of(server) as site:
+def running(server: Attachd, **direct: str) -> Iterator[Site]:
+    """A site of that server, which is started and in the end stopped; `direct` are settings that lead around faults."""
+    with server, Beside(server.settings | direct) as beside, Site.of(server, beside) as site:
         yield site
         with site.again() as again:
             again.settle()

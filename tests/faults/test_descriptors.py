@@ -14,6 +14,8 @@ import pytest
 from tests.faults.apis import APIS, Api, query
 from tests.faults.site import LARGE, SMALL, Site, content, unavailable
 
+pytestmark = pytest.mark.only_on("sqlite", "local", reason="these tests choose their engines themselves")
+
 
 @contextlib.contextmanager
 def limited(site: Site, spare: int) -> Iterator[None]:

@@ -8,6 +8,8 @@ from tests.faults.apis import APIS, Api
 from tests.faults.kernel import Call, Kernel
 from tests.faults.site import LARGE, SMALL, Site, unavailable
 
+pytestmark = pytest.mark.only_on("sqlite", "local", reason="these tests choose their engines themselves")
+
 FULL, BROKEN = "the storage is full", "the storage is not available now, try again"
 # The steps of an upload by their system call and path.
 STEPS: list[tuple[str, Call, str]] = [

@@ -9,6 +9,8 @@ import pytest
 from tests.faults.kernel import Call, Kernel
 from tests.faults.site import LARGE, SMALL, Site, unavailable
 
+pytestmark = pytest.mark.only_on("sqlite", "local", reason="these tests choose their engines themselves")
+
 # Where the file is opened, and where bytes are read of it, be they in memory or not.
 STEPS: list[tuple[str, Call, int]] = [
     ("open", "open", errno.EMFILE),

@@ -13,6 +13,8 @@ from tests.faults.conftest import local
 from tests.faults.kernel import Call, Kernel
 from tests.faults.site import LARGE, SMALL, Site, running
 
+pytestmark = pytest.mark.only_on("sqlite", "local", reason="these tests choose their engines themselves")
+
 # The steps, in their order, and whether an upload of which no more was done is there afterwards.
 STEPS: list[tuple[str, Call, str, bool]] = [
     ("create", "open", r"blobs/.*\.partial$", False),

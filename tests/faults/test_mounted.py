@@ -13,6 +13,8 @@ from tests.faults.conftest import local
 from tests.faults.kernel import Kernel
 from tests.faults.site import LARGE, SMALL, Site, running, unavailable
 
+pytestmark = pytest.mark.only_on("sqlite", "local", reason="these tests choose their engines themselves")
+
 SIZE = 16 * 1024 * 1024
 FULL, BROKEN = "the storage is full", "the storage is not available now, try again"
 

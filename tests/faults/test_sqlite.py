@@ -11,7 +11,9 @@ import pytest
 
 from tests.faults.apis import APIS, Api, mutation, query
 from tests.faults.kernel import Call, Kernel
-from tests.faults.site import BUSY_TIMEOUT_S, Site, refused, unavailable
+from tests.faults.site import BUSY_TIMEOUT_S, OTHER, Site, refused, unavailable
+
+pytestmark = pytest.mark.only_on("sqlite", "local", reason="these tests choose their engines themselves")
 
 DATABASE = "the database is not available now, try again"
 FAULTS: list[tuple[str, Call, str, int]] = [
@@ -23,7 +25,7 @@ FAULTS: list[tuple[str, Call, str, int]] = [
 MUTATIONS: dict[str, Callable[[Site, str], httpx.Response]] = {
     "delete": lambda site, one: mutation(site.session, "attachments.delete", id=one),
     "attach": lambda site, one: mutation(site.session, "attachments.attach", ids=[one], conversationId=site.conversation),
-    "rename": lambda site, one: mutation(site.session, "attachments.rename", id=one, filename="other.png"),
+    "rename": lambda site, one: mutation(site.session, "attachments.rename", id=one, filename=OTHER),
 }
 QUERIES: dict[str, Callable[[Site, str], httpx.Response]] = {
     "get": lambda site, one: query(site.session, "attachments.get", id=one),

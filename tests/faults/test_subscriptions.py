@@ -2,10 +2,14 @@
 
 import errno
 
+import pytest
+
 from tests.faults.apis import mutation
 from tests.faults.kernel import Kernel
 from tests.faults.listener import Listener
 from tests.faults.site import Site
+
+pytestmark = pytest.mark.only_on("sqlite", "local", reason="these tests choose their engines themselves")
 
 
 def created(site: Site, conversation: str) -> list[tuple[str, str]]:
