@@ -93,12 +93,12 @@ class S3Reader:
     def _open(self, start: int, stop: int) -> "StreamingBody":
         """The body of a GET of [start, stop), which must be as long as that, and of the same object as one before."""
         answer = self._bucket.client.get_object(**self._where, Range=f"bytes={start}-{stop - 1}")
-        self._body, self._position, self._left = answer["Body"], start, stop - start
-        etag, self._etag = self._etag, etag_of(answer)
-        place = answer.get("ContentRange", "").partition("/")[0]
-        if place != f"bytes {start}-{stop - 1}" or answer["ContentLength"] != stop - start or etag not in ("", self._etag):
-            message = f"{place or 'all'}, {answer['ContentLength']} bytes, ETag {self._etag} instead of [{start}, {stop})"
+        place, etag = answer.get("ContentRange", "").partition("/")[0], etag_of(answer)
+        if place != f"bytes {start}-{stop - 1}" or answer["ContentLength"] != stop - start or self._etag not in ("", etag):
+            answer["Body"].close()
+            message = f"{place or 'all'}, {answer['ContentLength']} bytes, ETag {etag} instead of [{start}, {stop})"
             raise WrongAnswerError(what="range", key=self._where["Key"], answer=message)
+        self._body, self._position, self._left, self._etag = answer["Body"], start, stop - start, etag
         return self._body
 
     def _let_go(self) -> None:
