@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -87,6 +88,7 @@ class SeaweedFS:
                     "-s3.autoCreateBucket=false",
                     *self._options,
                 ],
+                env={**os.environ, "WEED_S3_SSE_KEY": "for server-side encryption in tests"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

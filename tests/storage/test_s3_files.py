@@ -226,3 +226,15 @@ async def test_a_spool_that_is_gone_is_an_answer(options: S3Options, tmp_path: A
     with pytest.raises(ServiceError, match=r"upload\.s3_spool_directory"):
         await blobs.check()
     await blobs.aclose()
+
+
+@pytest.mark.parametrize("size", [10, PART + 1], ids=["put", "parts"])
+async def test_the_store_is_asked_to_encrypt(s3: SharedS3, options: S3Options, size: int) -> None:
+    blobs, content = S3Blobs(msgspec.structs.replace(options, server_side_encryption="AES256")), os.urandom(size)
+    name = await put(blobs, content)
+    assert await read(blobs, name, 0, size, expect=True) == content
+    await blobs.quarantine([name])
+    (moved,) = left(s3, options)
+    found = s3.client().head_object(Bucket=BUCKET, Key=moved)
+    assert (found["ContentLength"], found.get("ServerSideEncryption")) == (size, "AES256")
+    await blobs.aclose()
