@@ -1,6 +1,5 @@
 """Every way to upload a file, and how each API says, in the shape of its document, that it cannot be kept now."""
 
-import base64
 import json
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
@@ -124,8 +123,3 @@ def query(client: httpx.Client, path: str, **input: object) -> httpx.Response:
 def mutation(client: httpx.Client, path: str, **input: object) -> httpx.Response:
     """The answer to a mutation of tRPC."""
     return client.post(f"/api/trpc/{path}", json=input)
-
-
-def digest_of(answer: httpx.Response) -> bytes:
-    """The SHA-256 that the headers of a download promise."""
-    return base64.b64decode(answer.headers["repr-digest"].removeprefix("sha-256=:").removesuffix(":"))

@@ -17,7 +17,7 @@ from tests.faults.loop import LoopThread, reset
 
 Operation = Literal[
     "PutObject", "CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload", "GetObject",
-    "HeadObject", "DeleteObject", "DeleteObjects", "ListObjectsV2", "ListMultipartUploads", "CopyObject", "Other",
+    "HeadObject", "DeleteObject", "DeleteObjects", "ListObjectsV2", "ListMultipartUploads", "ListParts", "CopyObject", "Other",
 ]  # fmt: skip
 # Answered without asking the store: 500, 503, an error in the body of a 200, nothing at all, RST. Asked, and then: no answer,
 # RST in place of the answer, half of the answer's body, another ETag in it.
@@ -242,7 +242,7 @@ def operation_of(head: _Head) -> Operation:
         case "GET" if "uploads" in query:
             found = "ListMultipartUploads"
         case "GET" if has_key:
-            found = "GetObject"
+            found = "ListParts" if "uploadId" in query else "GetObject"
         case "HEAD" if has_key:
             found = "HeadObject"
     return found

@@ -44,6 +44,11 @@ def content(size: int = SMALL) -> bytes:
     return _PNG + _chance.randbytes(size - len(_PNG))
 
 
+def digest_of(data: bytes) -> str:
+    """The SHA-256, as the ledger has it."""
+    return hashlib.sha256(data).hexdigest()
+
+
 class Clients:
     """Clients of one server, one for each kind of credential, whose connections stay open. A context manager."""
 
@@ -92,6 +97,14 @@ class Beside(LoopThread):
     async def _findings(self) -> list[Finding]:
         found = self.store.fsck(FsckOptions(grace_s=0.0)).run()
         return [each async for each in found if isinstance(each, Finding)]
+
+    def rows(self) -> int:
+        """How many attachments there are."""
+        return self.do(self.store.fsck(FsckOptions(grace_s=0.0)).totals())[0]
+
+    def unsent(self) -> int:
+        """How many messages are not sent."""
+        return len(self.do(self.store.outbox.entries(None, 100)))
 
     def sweep(self) -> SweepReport:
         """What a sweep without grace did, which misses nothing."""

@@ -3,31 +3,23 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from storage import migrate
 from tests.engines.postgresql_server import PostgresqlServer
 from tests.faults.apis import APIS, Api, mutation, query
+from tests.faults.conftest import TIMEOUT_S
 from tests.faults.database_proxy import DatabaseProxy, Fault
 from tests.faults.listener import Listener
-from tests.faults.site import OTHER, SETTINGS, Site, paths, refused, running, unavailable
-from tests.running import BareAttachd
+from tests.faults.site import OTHER, Site, refused, unavailable
 
 pytestmark = pytest.mark.only_on("sqlite", "local", reason="these tests choose their engines themselves")
 
 DATABASE = "the database is not available now, try again"
-TIMEOUT_S = 1.0  # of each wait for PostgreSQL
-SETTINGS_POSTGRESQL: dict[str, Any] = {
-    "ATTACHD_DATABASE_CONNECT_TIMEOUT_SECONDS": str(TIMEOUT_S),
-    "ATTACHD_DATABASE_POOL_TIMEOUT_SECONDS": str(TIMEOUT_S),
-    "ATTACHD_DATABASE_STATEMENT_TIMEOUT_SECONDS": str(TIMEOUT_S),
-    "ATTACHD_DATABASE_SEARCH_SECONDS": str(TIMEOUT_S),
-}
 # Errors that PostgreSQL itself answers with, by SQLSTATE.
 DISK_FULL = ("53100", "could not extend file: No space left on device")
 READ_ONLY = ("25006", "cannot execute INSERT in a read-only transaction")
@@ -82,29 +74,16 @@ QUERIES: dict[str, Callable[[Site, str], httpx.Response]] = {
 DOWNS: dict[str, Callable[[DatabaseProxy], Any]] = {"down": DatabaseProxy.down, "silent": DatabaseProxy.silent}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[PostgresqlServer]:
-    """A PostgreSQL that is restarted as it pleases the tests, and forgets nothing by that."""
-    with PostgresqlServer() as server:
-        yield server
+@pytest.fixture
+def site(database_site: Site) -> Site:
+    """The site of these tests."""
+    return database_site
 
 
-@pytest.fixture(scope="module")
-def proxy(server: PostgresqlServer) -> Iterator[DatabaseProxy]:
-    """What stands before it."""
-    with DatabaseProxy(server.port) as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, server: PostgresqlServer, proxy: DatabaseProxy) -> Iterator[Site]:
-    """A running attachd on PostgreSQL and a folder."""
-    folder = tmp_path_factory.mktemp("postgresql")
-    url = server.create_database("faults")
-    migrate(url)
-    settings = SETTINGS | paths(folder) | SETTINGS_POSTGRESQL | {"ATTACHD_DATABASE_URL": server.url("faults", port=proxy.port)}
-    with running(BareAttachd(folder, **settings), ATTACHD_DATABASE_URL=url) as site:
-        yield site
+@pytest.fixture
+def proxy(database_proxy: DatabaseProxy) -> DatabaseProxy:
+    """What fails."""
+    return database_proxy
 
 
 @pytest.mark.parametrize("fault", [pytest.param(fault, id=name) for name, fault in UPLOAD])
@@ -197,7 +176,7 @@ def test_slow(site: Site, proxy: DatabaseProxy) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGQUIT, signal.SIGINT, signal.SIGKILL], ids=["immediate", "fast", "killed"])
-def test_restarted_in_mid_request(site: Site, server: PostgresqlServer, number: signal.Signals) -> None:
+def test_restarted_in_mid_request(site: Site, database: PostgresqlServer, number: signal.Signals) -> None:
     """Clients that try again lose nothing and wait no longer than the restart takes."""
     restarted = threading.Event()
 
@@ -219,8 +198,8 @@ def test_restarted_in_mid_request(site: Site, server: PostgresqlServer, number: 
     with ThreadPoolExecutor(len(APIS)) as pool:
         uploads = [pool.submit(upload_again_and_again, api) for api in APIS]
         time.sleep(0.5)
-        server.stop(number)
-        server.start()
+        database.stop(number)
+        database.start()
         restarted.set()
         took_s = [took_s for upload in uploads for took_s in upload.result(20)]
     assert max(took_s) < 2 * TIMEOUT_S + 3

@@ -1,30 +1,17 @@
 """The S3-compatible store fails, at each step of an upload, of a download and of a sweep."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import httpx
 import pytest
 
 from schemas import Code, ServiceError
-from tests.engines.s3 import SharedS3
 from tests.faults.apis import APIS, Api
 from tests.faults.s3_proxy import Fault, Operation, S3Proxy
-from tests.faults.site import SETTINGS, SMALL, Beside, Site, paths, running, unavailable
-from tests.running import BareAttachd
+from tests.faults.site import SMALL, Beside, Site, unavailable
 
 pytestmark = pytest.mark.only_on("sqlite", "local", reason="these tests choose their engines themselves")
 
 BROKEN = "the storage is not available now, try again"
 IN_PARTS = 6 * 1024 * 1024  # bytes: two parts of 5 MiB at most
-READ_TIMEOUT_S = 1.0
-SETTINGS_S3: dict[str, Any] = {
-    "ATTACHD_UPLOAD_S3_CONNECT_TIMEOUT_SECONDS": "1",
-    "ATTACHD_UPLOAD_S3_READ_TIMEOUT_SECONDS": str(READ_TIMEOUT_S),
-    "ATTACHD_UPLOAD_S3_ATTEMPTS": "2",
-    "ATTACHD_UPLOAD_S3_PART_SIZE_MB": "5",
-    "ATTACHD_UPLOAD_S3_PROXY": "true",
-}
 FAULTS: tuple[Fault, ...] = ("internal-error", "slow-down", "timeout", "reset", "lost-answer", "reset-after")
 WITH_ETAG: tuple[Fault, ...] = (*FAULTS, "wrong-etag")
 COMPLETE: tuple[Fault, ...] = (*FAULTS, "error-in-200")
@@ -39,20 +26,16 @@ STEPS = [(operation, fault) for operation, faults in FAULTS_OF.items() for fault
 MENDED = [step for step in STEPS if step[1] != "wrong-etag"]
 
 
-@pytest.fixture(scope="module")
-def proxy(s3: SharedS3) -> Iterator[S3Proxy]:
-    """What stands before the store."""
-    with S3Proxy(s3.url) as proxy:
-        yield proxy
+@pytest.fixture
+def site(s3_site: Site) -> Site:
+    """The site of these tests."""
+    return s3_site
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory, s3: SharedS3, proxy: S3Proxy) -> Iterator[Site]:
-    """A running server on SQLite and S3."""
-    folder = tmp_path_factory.mktemp("s3")
-    settings = SETTINGS | paths(folder) | s3.fresh_prefix() | SETTINGS_S3 | {"ATTACHD_UPLOAD_S3_ENDPOINT_URL": proxy.url}
-    with running(BareAttachd(folder, **settings), ATTACHD_UPLOAD_S3_ENDPOINT_URL=s3.url) as site:
-        yield site
+@pytest.fixture
+def proxy(s3_proxy: S3Proxy) -> S3Proxy:
+    """What fails."""
+    return s3_proxy
 
 
 def size_for(operation: Operation) -> int:

@@ -1,0 +1,70 @@
+"""Direct uploads: who asks again to complete one gets its attachment, whatever failed the first time."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.faults.apis import mutation
+from tests.faults.s3_proxy import Fault, Operation, S3Proxy
+from tests.faults.site import LARGE, SMALL, Site, content, digest_of, refused
+
+pytestmark = pytest.mark.only_on("sqlite", "local", reason="these tests choose their engines themselves")
+
+BROKEN = "the storage is not available now, try again"
+FAULTS: tuple[Fault, ...] = ("internal-error", "slow-down", "timeout", "reset", "reset-after")
+IN_PARTS = 2 * LARGE  # bytes: more than the 5 MiB of a part
+BY_FORM: tuple[Operation, ...] = ("HeadObject", "CopyObject", "GetObject")
+BY_PARTS: tuple[Operation, ...] = ("ListParts", "CompleteMultipartUpload", *BY_FORM)
+COMPLETED = [(SMALL, operation) for operation in BY_FORM] + [(IN_PARTS, operation) for operation in BY_PARTS]
+
+
+def sent(site: Site, data: bytes) -> dict[str, Any]:
+    """The input of `completeUpload` for a file that is in the store."""
+    asked = mutation(site.session, "attachments.createUpload", filename=f"{digest_of(data)}.png", size=len(data))
+    assert asked.status_code == 200, asked.text
+    plan = asked.json()["result"]["data"]["json"]
+    if plan["method"] == "POST":
+        httpx.post(plan["url"], data=plan["fields"], files={"file": data}).raise_for_status()
+        return {"uploadId": plan["upload_id"]}
+    etags = []
+    for part in plan["parts"]:
+        begin = (part["part_number"] - 1) * plan["part_size"]
+        answer = httpx.put(part["url"], content=data[begin : begin + part["size"]]).raise_for_status()
+        etags.append({"partNumber": part["part_number"], "etag": answer.headers["etag"]})
+    return {"uploadId": plan["upload_id"], "parts": etags}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize(("size", "operation"), COMPLETED)
+def test_complete(s3_site: Site, s3_proxy: S3Proxy, size: int, operation: Operation, fault: Fault) -> None:
+    data = content(size)
+    upload = sent(s3_site, data)
+    with s3_proxy.at(operation, fault) as hits:
+        assert refused(mutation(s3_site.session, "attachments.completeUpload", **upload)) == BROKEN
+    assert hits
+    answer = mutation(s3_site.session, "attachments.completeUpload", **upload)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["result"]["data"]["json"]["id"] == upload["uploadId"]
+    s3_site.acknowledged[upload["uploadId"]] = digest_of(data)
+    s3_site.settle()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_create(s3_site: Site, s3_proxy: S3Proxy, fault: Fault) -> None:
+    with s3_proxy.at("CreateMultipartUpload", fault) as hits:
+        asked = {"filename": "a.png", "size": IN_PARTS}
+        assert refused(mutation(s3_site.session, "attachments.createUpload", **asked)) == BROKEN
+    assert hits
+    s3_site.settle()
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_abort(s3_site: Site, s3_proxy: S3Proxy, fault: Fault) -> None:
+    upload = sent(s3_site, content(IN_PARTS))["uploadId"]
+    with s3_proxy.at("AbortMultipartUpload", fault) as hits:
+        assert refused(mutation(s3_site.session, "attachments.abortUpload", uploadId=upload)) == BROKEN
+    assert hits
+    assert mutation(s3_site.session, "attachments.abortUpload", uploadId=upload).status_code == 200
+    assert mutation(s3_site.session, "attachments.completeUpload", uploadId=upload).status_code == 404
+    s3_site.settle()
