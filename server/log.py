@@ -94,11 +94,23 @@ class RequestLog:
         self._clock.synchronise()
         at = self._clock.text
         piece = bytearray()
-        for recorded in pending:
-            failed = recorded[2] >= _SERVER_ERROR or recorded[7] in _SERVER_ERRORS
+        for method, route, status, started, ended, size_bytes, request_id, error, trace_id in pending:
+            failed = status >= _SERVER_ERROR or error in _SERVER_ERRORS
             if self._errors_only and not failed:
                 continue
-            encoded = self._encode(_line(recorded, "error" if failed else "info", at))
+            line = RequestLine(
+                time=at(ended),
+                level="error" if failed else "info",
+                method=method,
+                route=route[:MAX_ROUTE_CHARACTERS],
+                status=status,
+                ms=round((ended - started) * 1000, 3),
+                bytes=size_bytes,
+                request_id=request_id,
+                error=error,
+                trace_id=trace_id,
+            )
+            encoded = self._encode(line)
             if len(piece) + len(encoded) >= PIPE_BUF:
                 self._write(bytes(piece))
                 piece = bytearray()
@@ -106,22 +118,6 @@ class RequestLog:
             piece += b"\n"
         if piece:
             self._write(bytes(piece))
-
-
-def _line(recorded: Recorded, level: str, at: Callable[[float], str]) -> RequestLine:
-    method, route, status, started, ended, size_bytes, request_id, error, trace_id = recorded
-    return RequestLine(
-        time=at(ended),
-        level=level,
-        method=method,
-        route=route[:MAX_ROUTE_CHARACTERS],
-        status=status,
-        ms=round((ended - started) * 1000, 3),
-        bytes=size_bytes,
-        request_id=request_id,
-        error=error,
-        trace_id=trace_id,
-    )
 
 
 class Clock:

@@ -5,14 +5,19 @@ import datetime
 import json
 import logging
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from server.log import MAX_ROUTE_CHARACTERS, PIPE_BUF, Clock, RequestLog
-from server.log_lines import JsonFormatter
+from server.log_lines import JsonFormatter, TextFormatter, encode_text, log_config
+from tests.running import Attachd, environment, run_attachd
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
@@ -168,6 +173,122 @@ def test_recording_costs_little() -> None:
             log.record("GET", "attachments.get", 200, 0.0, 400, "0191c2b0-0000-7000-8000-000000000000")
         log.flush()
 
-    started = time.perf_counter()
+    started = time.process_time()  # whatever else the machine does
     run(use)
-    assert (time.perf_counter() - started) / 10_000 < 20e-6
+    assert (time.process_time() - started) / 10_000 < 20e-6
+
+
+def test_a_stream_that_ended_with_an_error_says_so() -> None:
+    def use(log: RequestLog) -> None:
+        log.record("GET", "r", 200, 0.0, 0, "", "SERVICE_UNAVAILABLE")
+        log.record("GET", "r", 200, 0.0, 0, "", "UNAUTHORIZED", "0af7")
+        log.flush()
+
+    ours, theirs = run(use).lines
+    assert (ours["level"], ours["error"]) == ("error", "SERVICE_UNAVAILABLE")
+    assert (theirs["level"], theirs["error"], theirs["trace_id"]) == ("info", "UNAUTHORIZED", "0af7")
+    assert "trace_id" not in ours
+
+
+def test_errors_only() -> None:
+    def use(log: RequestLog) -> None:
+        for status, error in ((200, ""), (404, ""), (503, ""), (200, "INTERNAL_SERVER_ERROR"), (200, "UNAUTHORIZED")):
+            log.record("GET", "r", status, 0.0, 0, "", error)
+        log.flush()
+
+    assert [line["status"] for line in run(use, errors_only=True).lines] == [503, 200]
+    nothing = run(lambda log: log.record("GET", "r", 200, 0.0, 0, ""), errors_only=True, flush_after_s=0.001, wait_s=0.05)
+    assert nothing.pieces == []
+
+
+def test_text_for_a_terminal() -> None:
+    def use(log: RequestLog) -> None:
+        log.record("GET", "a\n\x1b[31mb\u2028", 404, time.perf_counter(), 7, "r1", "NOT_FOUND", "0af7")
+        log.record("GET", "Grüße\ud800", 200, time.perf_counter(), 7, "r2")
+        log.flush()
+
+    first, second = b"".join(run(use, encode=encode_text).pieces).decode().splitlines()
+    shown = r" INFO  GET a\\n\\x1b\[31mb\\u2028 404 [\d.e-]+ ms 7 B r1 error=NOT_FOUND trace_id=0af7"
+    assert re.fullmatch(TIME.pattern + shown, first)
+    assert " GET " in second
+    assert second.endswith(" 7 B r2")
+
+
+def text_event(error: BaseException | None = None, **fields: object) -> str:
+    record = logging.LogRecord(
+        "attachd", logging.WARNING, "", 1, "hello %s", ("you\nthere",), (type(error), error, None) if error else None
+    )
+    record.fields = fields
+    return TextFormatter().format(record)
+
+
+def test_an_event_as_text() -> None:
+    assert re.fullmatch(TIME.pattern + r" WARNING attachd: hello you\\nthere route=a\\x00b n=1", text_event(route="a\0b", n=1))
+    assert text_event(ValueError("bad")).endswith("\nValueError: bad")
+
+
+@pytest.mark.parametrize(
+    ("level", "root", "own"),
+    [
+        ("debug", "WARNING", "DEBUG"),
+        ("info", "WARNING", "INFO"),
+        ("warning", "WARNING", "WARNING"),
+        ("error", "ERROR", "ERROR"),
+    ],
+)
+def test_levels(level: str, root: str, own: str) -> None:
+    config = log_config(level, "text")
+    assert (config["root"]["level"], config["loggers"]["attachd"]["level"]) == (root, own)
+    assert config["formatters"]["line"]["()"] is TextFormatter
+    assert log_config()["formatters"]["line"]["()"] is JsonFormatter
+
+
+def test_a_subscription_that_fails_is_told_in_its_line(tmp_path: Path) -> None:
+    with Attachd(tmp_path) as server, server.client() as client:
+        query = {"input": json.dumps({"json": {"conversationId": "none"}})}
+        answer = client.get("/api/trpc/attachments.onChange", params=query, headers={"accept": "text/event-stream"})
+        assert answer.status_code == 200
+        assert "BAD_REQUEST" in answer.text
+    (line,) = [line for line in server.lines() if line.get("route") == "attachments.onChange"]
+    assert (line["status"], line["error"], line["level"]) == (200, "BAD_REQUEST", "info")
+
+
+def test_a_server_writes_what_the_settings_want(tmp_path: Path) -> None:
+    with Attachd(tmp_path, credentials=False) as server:  # whose address is in a line of JSON
+        base_url = server.base_url
+        assert httpx.get(f"{base_url}/nothing").status_code == 404
+    assert [line["status"] for line in server.lines() if line.get("route") == "/nothing"] == [404]
+    server.settings |= {"ATTACHD_LOG_LEVEL": "warning", "ATTACHD_SERVER_PORT": base_url.rsplit(":", 1)[1]}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "server", "serve"],
+        cwd=tmp_path,
+        env=environment(**server.settings, ATTACHD_LOG_FORMAT="text"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        wait_until_ready(base_url)
+        assert httpx.get(f"{base_url}/nothing").status_code == 404
+    finally:
+        process.terminate()
+        _, written = process.communicate(timeout=30)
+    assert written == ""
+
+
+@pytest.mark.parametrize(("name", "value"), [("LEVEL", "loud"), ("FORMAT", "xml")])
+def test_settings_that_cannot_be(tmp_path: Path, name: str, value: str) -> None:
+    done = run_attachd("serve", folder=tmp_path, **{f"ATTACHD_LOG_{name}": value})
+    assert done.returncode == 2
+    assert f"log.{name.lower()}: unknown '{value}'; write " in done.stderr
+
+
+def wait_until_ready(base_url: str) -> None:
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            if httpx.get(f"{base_url}/readyz").is_success:
+                return
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
