@@ -1,6 +1,8 @@
 """What a bucket can do beside taking files and giving them: listing, removing, quarantine, links, and saying what is wrong."""
 
 import asyncio
+import base64
+import hashlib
 import os
 import re
 import time
@@ -119,6 +121,27 @@ async def test_unfinished_uploads_are_removed_by_their_keys(blobs: Blobs, object
     await blobs.delete(found)
     await blobs.delete(found)
     assert [info.key for info in await scanned(blobs)] == [kept]
+
+
+async def test_a_list_of_keys_to_delete_has_the_checksum_that_every_store_knows(options: S3Options) -> None:
+    requests: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(re.findall(rb"(?i)content-length: (\d+)", head)[0])
+        requests.append(head + await reader.readexactly(length))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n<DeleteResult/>")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        blobs = S3Blobs(msgspec.structs.replace(options, endpoint_url=f"http://127.0.0.1:{port}"))
+        await blobs.delete([f"attachments/o/{fresh_id()}"])
+        await blobs.aclose()
+    head, _, body = requests[0].partition(b"\r\n\r\n")
+    md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest())
+    assert b"\r\nContent-MD5: " + md5 in head
 
 
 async def test_which_are_missing_and_how_large_they_are(blobs: Blobs, objects: Objects) -> None:
