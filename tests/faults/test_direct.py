@@ -68,3 +68,36 @@ def test_abort(s3_site: Site, s3_proxy: S3Proxy, fault: Fault) -> None:
     assert mutation(s3_site.session, "attachments.abortUpload", uploadId=upload).status_code == 200
     assert mutation(s3_site.session, "attachments.completeUpload", uploadId=upload).status_code == 404
     s3_site.settle()
+
+
+@pytest.mark.parametrize(
+    ("operation", "fault"),
+    [
+        *((operation, "lost-answer") for operation in BY_PARTS),
+        ("CompleteMultipartUpload", "error-in-200"),
+        ("CopyObject", "error-in-200"),
+    ],
+)
+def test_complete_that_fails_once(s3_site: Site, s3_proxy: S3Proxy, operation: Operation, fault: Fault) -> None:
+    """The second attempt makes it good, and the client hears of nothing; also what the first had done and did not tell."""
+    data = content(IN_PARTS)
+    upload = sent(s3_site, data)
+    with s3_proxy.at(operation, fault, times=1) as hits:
+        assert mutation(s3_site.session, "attachments.completeUpload", **upload).status_code == 200
+    assert hits
+    s3_site.acknowledged[upload["uploadId"]] = digest_of(data)
+    s3_site.settle()
+
+
+@pytest.mark.parametrize("size", [SMALL, IN_PARTS], ids=["form", "parts"])
+def test_what_was_sent_cannot_be_removed(s3_site: Site, s3_proxy: S3Proxy, size: int) -> None:
+    """The attachment is kept all the same: what is left goes with a sweep. Who aborts is told, and asks again."""
+    data = content(size)
+    upload, other = sent(s3_site, data), sent(s3_site, content(size))["uploadId"]
+    with s3_proxy.at("DeleteObjects", "slow-down") as hits:
+        assert mutation(s3_site.session, "attachments.completeUpload", **upload).status_code == 200
+        assert refused(mutation(s3_site.session, "attachments.abortUpload", uploadId=other)) == BROKEN
+    assert len(hits) >= 2
+    assert mutation(s3_site.session, "attachments.abortUpload", uploadId=other).status_code == 200
+    s3_site.acknowledged[upload["uploadId"]] = digest_of(data)
+    s3_site.settle()
