@@ -88,11 +88,15 @@ def database_site(
 
 
 @pytest.fixture(scope="module")
-def s3_site(tmp_path_factory: pytest.TempPathFactory, s3: SharedS3, s3_proxy: S3Proxy) -> Iterator[Site]:
-    """A running server on SQLite and S3."""
+def s3_site(tmp_path_factory: pytest.TempPathFactory, s3: SharedS3, s3_proxy: S3Proxy, kernel: Kernel) -> Iterator[Site]:
+    """A running server on SQLite and S3, with its parts in a folder `spool`, under the kernel that can fail."""
     folder = tmp_path_factory.mktemp("s3")
+    (folder / "spool").mkdir()
     settings, direct = of_s3(s3, s3_proxy)
-    with running(BareAttachd(folder, **SETTINGS, **paths(folder), **settings), **direct) as site:
+    settings["ATTACHD_UPLOAD_S3_SPOOL_DIRECTORY"] = str(folder / "spool")
+    server = BareAttachd(folder, **SETTINGS, **paths(folder), **settings)
+    server.under = kernel.under
+    with running(server, **direct) as site:
         yield site
 
 

@@ -1,10 +1,13 @@
 """The S3-compatible store fails, at each step of an upload, of a download and of a sweep."""
 
+import errno
+
 import httpx
 import pytest
 
 from schemas import Code, ServiceError
 from tests.faults.apis import APIS, Api
+from tests.faults.kernel import Call, Kernel
 from tests.faults.s3_proxy import Fault, Operation, S3Proxy
 from tests.faults.site import SMALL, Beside, Site, unavailable
 
@@ -135,6 +138,15 @@ def test_sweep(site: Site, proxy: S3Proxy, operation: Operation) -> None:
         with pytest.raises(ServiceError) as caught:
             beside.sweep()
         assert caught.value.code is Code.SERVICE_UNAVAILABLE
+    assert hits
+    site.settle()
+
+
+@pytest.mark.parametrize("call", ["open", "write"])
+def test_spool_full(site: Site, kernel: Kernel, call: Call) -> None:
+    """The folder where parts wait until they are whole."""
+    with kernel.at(call, r"/spool(/|$)", errno.ENOSPC) as hits:
+        assert unavailable(site.send(size=IN_PARTS)) == "the storage is full"
     assert hits
     site.settle()
 
