@@ -31,25 +31,33 @@ _LIST = sql(
     f"SELECT {columns.ITEM} FROM attachments INDEXED BY attachments_of_conversation"  # noqa: S608 (constant)
     " WHERE organization_id = ? AND conversation_id = ? AND deleted_at IS NULL ORDER BY created_at, id"
 )
-_ADD = (
-    "INSERT INTO attachments (id, organization_id, conversation_id, ticket_id, owner_id, filename, search_name,"
-    " content_type, size, sha256, storage_path, created_at, scope, inline, file_key, capability_hash, media)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_COLUMNS = (
+    "id, organization_id, conversation_id, ticket_id, owner_id, filename, search_name, content_type, size, sha256,"
+    " storage_path, created_at, scope, inline, file_key, capability_hash, media"
 )
-_INSERT = sql(_ADD)
-# All of an insert in one round trip. Each part reads the one before it, and so comes after it: rows that many want are locked
-# in the order that `last` gives them elsewhere.
+_INSERT = sql(
+    f"INSERT INTO attachments ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608 (constant)
+)
+_TYPES = {"size": "bigint", "sha256": "bytea", "capability_hash": "bytea", "inline": "boolean", "media": "boolean"}
+_LISTS = ", ".join(f"?::{_TYPES.get(column, 'text')}[]" for column in _COLUMNS.split(", "))
+# All of an insert in one round trip, and of others with it. Each part reads all of the one before it, and so comes after it:
+# rows that many want are locked in the order that `last` gives them elsewhere, the counts of organizations in that of their
+# ids.
 _INSERT_COUNT_AND_LOG = sql(
     "",
-    f"WITH added AS ({_ADD} RETURNING id, organization_id, conversation_id, size, created_at),"  # noqa: S608 (constant)
-    " counted AS (INSERT INTO organization_usage (organization_id, attachments, bytes)"
-    " SELECT organization_id, 1, size FROM added ON CONFLICT (organization_id) DO UPDATE"
-    " SET attachments = organization_usage.attachments + 1, bytes = organization_usage.bytes + excluded.bytes RETURNING 1),"
-    " numbered AS (UPDATE event_counter SET last = last + 1 FROM counted RETURNING last)"
+    f"WITH added AS (INSERT INTO attachments ({_COLUMNS}) SELECT * FROM unnest({_LISTS})"  # noqa: S608 (constant)
+    " RETURNING id, organization_id, conversation_id, size, created_at),"
+    " counted AS (INSERT INTO organization_usage AS kept (organization_id, attachments, bytes)"
+    " SELECT organization_id, count(*), sum(size) FROM added GROUP BY organization_id ORDER BY organization_id"
+    " ON CONFLICT (organization_id) DO UPDATE"
+    " SET attachments = kept.attachments + excluded.attachments, bytes = kept.bytes + excluded.bytes RETURNING 1),"
+    " numbered AS (UPDATE event_counter SET last = last + news.events"
+    " FROM (SELECT count(*) AS events FROM added) AS news, (SELECT count(*) FROM counted) AS before"
+    " RETURNING last - news.events AS end)"
     " INSERT INTO events (id, kind, attachment_id, organization_id, conversation_id, created_at)"
-    " SELECT numbered.last, 'created', added.id, added.organization_id, added.conversation_id, added.created_at"
-    " FROM numbered, added RETURNING 1",
-    alone=True,
+    " SELECT numbered.end + row_number() OVER (ORDER BY added.created_at, added.id), 'created', added.id,"
+    " added.organization_id, added.conversation_id, added.created_at FROM numbered, added RETURNING 1",
+    shared=True,
 )
 _UPDATE = sql("UPDATE attachments SET conversation_id = ?, filename = ?, search_name = ?, deleted_at = ? WHERE id = ?")
 _COUNT = sql(

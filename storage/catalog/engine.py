@@ -24,14 +24,17 @@ class Statement(NamedTuple):
     """The text of one statement in each dialect; "" where an engine has nothing to do, which gives no rows.
 
     The rest is for PostgreSQL, where others write at the same time and each statement is a round trip. One that is `alone` is
-    all that its transaction does there. One that is `last` gives no rows and can wait for the end of the transaction: it locks
-    a row that many want, and those of higher numbers come later, so that all take such locks in one order.
+    all that its transaction does there. One that is `shared` is so too, and takes a list for each parameter: those who want it
+    at the same time share it, and it gives each of them a row. One that is `last` gives no rows and can wait for the end of the
+    transaction: it locks a row that many want, and those of higher numbers come later, so that all take such locks in one
+    order.
     """
 
     sqlite: str
     postgresql: str
     alone: bool = False
     last: int = 0
+    shared: bool = False
 
 
 class Lookup(NamedTuple):
@@ -45,7 +48,7 @@ Step = tuple[Statement, Parameters]
 Script = Generator[Step, list[Row], T]
 
 
-def sql(text: str, postgresql: str | None = None, *, alone: bool = False, last: int = 0) -> Statement:
+def sql(text: str, postgresql: str | None = None, *, alone: bool = False, last: int = 0, shared: bool = False) -> Statement:
     """The statement of a fixed text, with `?` for its parameters in both dialects.
 
     What PostgreSQL is given follows from SQLite's unless it must be another: `INDEXED BY` is left out, because its planner has
@@ -54,7 +57,7 @@ def sql(text: str, postgresql: str | None = None, *, alone: bool = False, last: 
     if postgresql is None:
         postgresql = _INDEXED_BY.sub("", text).replace(_AMONG, _AMONG_ON_POSTGRESQL)
     numbers = itertools.count(1)
-    return Statement(text, re.sub(r"\?", lambda _: f"${next(numbers)}", postgresql), alone, last)
+    return Statement(text, re.sub(r"\?", lambda _: f"${next(numbers)}", postgresql), alone, last, shared)
 
 
 def lookup(columns: str, table: str, key: str, condition: str = "") -> Lookup:

@@ -138,7 +138,8 @@ async def test_a_statement_alone_is_one_round_trip(url: str) -> None:
     lane = pool.lane(1, 1.0)
     for script in (one_step(INSERT_ALONE, (1, "a")), insert(2, "b")):
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        pool.submit(lane, Write(done, script, lambda: None))
+        begun = script()
+        pool.submit(lane, Write(done, script, lambda: None, (begun, next(begun))))
         await done
     await pool.aclose(1)
     assert sent == [INSERT_ALONE.postgresql, "BEGIN ISOLATION LEVEL READ COMMITTED", INSERT.postgresql, "COMMIT"]

@@ -9,8 +9,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from schemas import Code, ServiceError
-from storage import DatabaseOptions, Details, Options, Store, fresh_id, open_store
+from schemas import Code, Record, ServiceError
+from storage import DatabaseOptions, Details, Options, Store, fresh_id, open_store, timestamp
+from storage.catalog import AttachmentTable, EventTable, open_database
 from tests.engines.keeping import ROOT
 from tests.engines.postgresql import SharedPostgresql
 from tests.storage.conftest import PNG, caller, keep
@@ -22,14 +23,14 @@ from pathlib import Path
 from storage import DatabaseOptions, open_store
 from tests.storage.conftest import caller, keep
 
-async def main(url, folder, conversation, organization):
+async def main(url, folder, conversation, *organizations):
     # Whoever comes last waits for all others.
     options = DatabaseOptions(lock_timeout_s=60, pool_timeout_s=60, statement_timeout_s=60)
     async with await open_store(database_url=url, directory=Path(folder), database_options=options) as store:
-        ids = await asyncio.gather(*(
-            keep(store.attachments, conversation=conversation, who=caller(organization)) for _ in range(100)
-        ))
-        await asyncio.gather(*(store.attachments.delete(caller(organization), id) for id in ids[::2]))
+        callers = [caller(organizations[number % len(organizations)]) for number in range(100)]
+        ids = await asyncio.gather(*(keep(store.attachments, conversation=conversation, who=who) for who in callers))
+        half = list(zip(ids, callers))[::2]
+        await asyncio.gather(*(store.attachments.delete(who, id) for id, who in half))
 
 asyncio.run(main(*sys.argv[1:]))
 """
@@ -48,31 +49,70 @@ async def opened(url: str, folder: Path) -> Store:
 
 
 async def test_events_are_in_the_order_of_the_commits_without_gaps(url: str, tmp_path: Path) -> None:
-    """Two processes write in two organizations; here each event is heard once, in order, and the counts are right."""
+    """Three processes write in three organizations, in other orders; each event is heard once, and the counts are right."""
     store = await opened(url, tmp_path / "blobs")
     heard: list[str] = []
 
     async def hear() -> None:
         async for change in store.attachments.changes(caller(), CONVERSATION, "0"):
             heard.append(change.id)
-            if len(heard) == 300:
+            if len(heard) == 150:
                 return
 
     hearing = asyncio.create_task(hear())
     command = [sys.executable, "-c", WRITER, url, str(tmp_path / "blobs"), CONVERSATION]
-    writers = [subprocess.Popen([*command, organization], cwd=ROOT) for organization in ("org-1", "org-1", "org-2")]
+    orders = ("org-1", "org-2", "org-3"), ("org-2", "org-3", "org-1"), ("org-3", "org-1", "org-2")
+    writers = [subprocess.Popen([*command, *order], cwd=ROOT) for order in orders]
     codes = await asyncio.gather(*(asyncio.to_thread(writer.wait, 120) for writer in writers))
     assert codes == [0, 0, 0]
     await asyncio.wait_for(hearing, 30)
     connection = await asyncpg.connect(url)
     events = await connection.fetch("SELECT id, organization_id FROM events ORDER BY id")
     counts = await connection.fetch("SELECT organization_id, attachments, bytes FROM organization_usage ORDER BY 1")
+    deadlocks = await connection.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
     await connection.close()
     assert [event["id"] for event in events] == list(range(1, 451))
     assert heard == [str(event["id"]) for event in events if event["organization_id"] == "org-1"]
     size = len(PNG) + 1
-    assert [tuple(count) for count in counts] == [("org-1", 100, 100 * size), ("org-2", 50, 50 * size)]
+    assert [tuple(count) for count in counts] == [(f"org-{n}", 50, 50 * size) for n in (1, 2, 3)]
+    assert deadlocks == 0
     await store.aclose()
+
+
+def fresh_record(filename: str = "a.png") -> Record:
+    id = fresh_id()
+    return Record(
+        id=id,
+        organization_id="org-1",
+        conversation_id=CONVERSATION,
+        ticket_id=None,
+        owner_id="user-1",
+        filename=filename,
+        content_type="image/png",
+        size=5,
+        sha256=bytes(32),
+        storage_path=f"attachments/org-1/{id}",
+        created_at=timestamp(),
+        deleted_at=None,
+        scope=None,
+        inline=False,
+        file_key=None,
+    )
+
+
+async def test_inserts_that_share_a_statement_fail_apart(url: str) -> None:
+    database = await open_database(url, DatabaseOptions())
+    table = AttachmentTable(database)
+    records = [fresh_record() for _ in range(20)]
+    await table.insert(records[0])
+    outcomes = await asyncio.gather(
+        *(table.insert(record) for record in [*records, fresh_record("a\0.png")]), return_exceptions=True
+    )
+    codes = [outcome.code if isinstance(outcome, ServiceError) else outcome for outcome in outcomes]
+    assert codes == [Code.SERVICE_UNAVAILABLE, *[None] * 19, Code.BAD_REQUEST]
+    assert (await table.usage("org-1")).count == 20
+    assert [event.id for event in await EventTable(database).after(0, 100)] == list(range(1, 21))
+    await database.aclose()
 
 
 async def test_who_reads_an_event_has_read_all_before_it(url: str, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from storage.catalog.engine import Lookup, Parameters, Row, Script, Statement, T
 from storage.catalog.options import DatabaseOptions
 from storage.catalog.postgresql.connections import PROGRAM, Connection, connect
+from storage.catalog.postgresql.groups import Groups
 from storage.catalog.postgresql.jobs import Read, Search, Write
 from storage.catalog.postgresql.lookups import Lookups
 from storage.catalog.postgresql.news import News
@@ -37,6 +38,7 @@ class Postgresql:
         self._writes = self._pool.lane(size // 2, wait_s)
         self._searches = self._pool.lane(size // 4, max(options.search_s, wait_s))
         self._lookups: dict[Lookup, Lookups] = {}
+        self._groups: dict[Statement, Groups] = {}
         self._news = News(lambda: connect(url, options, f"{PROGRAM} events"), self._pool, self._reads)
         self._create_future = asyncio.get_running_loop().create_future
 
@@ -68,8 +70,24 @@ class Postgresql:
     async def write(self, script: Callable[[], Script[T]]) -> T:
         """What the script returns."""
         future: asyncio.Future[T] = self._create_future()
-        self._pool.submit(self._writes, Write(future, script, self._news.committed))
+        begun = script()
+        try:
+            statement, parameters = next(begun)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+        if statement.shared:
+            self._groups_of(statement).add(parameters, begun, future)
+        else:
+            write = Write(future, script, self._news.committed, (begun, (statement, parameters)))
+            self._pool.submit(self._writes, write)
         return await future
+
+    def _groups_of(self, statement: Statement) -> Groups:
+        groups = self._groups.get(statement)
+        if groups is None:
+            groups = self._groups[statement] = Groups(statement, self._pool, self._writes, self._news.committed)
+        return groups
 
     def on_commit(self, listener: Callable[[], None] | None) -> None:
         """Call `listener` on the event loop after writes of this process and upon news of others', or nothing any more."""

@@ -15,6 +15,8 @@ from schemas import Code, ServiceError
 from storage.catalog.engine import Parameters, Row, Script, Statement, Step, unavailable
 from storage.catalog.postgresql.connections import Connection
 
+Begun = tuple[Script[Any], Step]  # a script and the step that it has yielded
+
 _RECOVER_S = 5.0  # for a connection to become good again after its query was stopped
 
 
@@ -100,13 +102,16 @@ def _too_long(error: Exception) -> ServiceError:
 
 
 class Write(_Settled):
-    """A script in a transaction. `committed` is called after the commit."""
+    """A script in a transaction, which was begun already. `committed` is called after the commit."""
 
-    __slots__ = ("_began", "_committed", "_make", "repeatable")
+    __slots__ = ("_began", "_begun", "_committed", "_make", "repeatable")
 
-    def __init__(self, future: asyncio.Future[Any], make: Callable[[], Script[Any]], committed: Callable[[], None]) -> None:
+    def __init__(
+        self, future: asyncio.Future[Any], make: Callable[[], Script[Any]], committed: Callable[[], None], begun: Begun
+    ) -> None:
         super().__init__(future)
         self._make = make
+        self._begun: Begun | None = begun
         self._began = False
         self._committed = committed
         self.repeatable = True
@@ -114,9 +119,9 @@ class Write(_Settled):
     async def run(self, connection: Connection) -> None:
         """Run it, and commit."""
         self._began = False
-        script = self._make()
+        script, first = self._begin()
         try:
-            result = await self._steps(script, connection)
+            result = await self._steps(script, first, connection)
             if self._began:
                 self.repeatable = False  # from here on it may be done, whatever becomes of the answer
                 await connection.execute("COMMIT")
@@ -136,13 +141,21 @@ class Write(_Settled):
             self.future.set_result(result)
         self._committed()
 
-    async def _steps(self, script: Script[Any], connection: Connection) -> Any:
+    def _begin(self) -> Begun:
+        """The script, begun, and its first step; a new one each time."""
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            return begun
+        script = self._make()
+        return script, next(script)
+
+    async def _steps(self, script: Script[Any], first: Step, connection: Connection) -> Any:
         """What the script returns, all of whose statements but COMMIT were executed."""
         last: list[Step] = []
         rows: list[Any] = []
         result = None
         try:
-            statement, parameters = next(script)
+            statement, parameters = first
             while True:
                 if statement.last:
                     last.append((statement, parameters))
