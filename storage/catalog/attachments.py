@@ -117,7 +117,7 @@ class AttachmentTable:
         The hash is that of its public link; `media` goes when nothing links it in time.
         """
         # Not a function of its own in here: to make one for every upload, and its annotation, takes longer than to call it.
-        await self._database.write(functools.partial(insert_one, record, values_of(record, capability_hash, media=media)))
+        await self._database.write(functools.partial(_insert_alone, record, values_of(record, capability_hash, media=media)))
 
     async def change(self, event: ChangeType, ids: Sequence[str], rule: Rule, now: Timestamp) -> list[Record]:
         """Make of each row what `rule` says and log the event for it, all or nothing; gives the rows as they became.
@@ -147,11 +147,14 @@ def values_of(record: Record, capability_hash: bytes | None = None, *, media: bo
 
 def insert_one(record: Record, values: Parameters) -> Script[None]:
     """As `AttachmentTable.insert`, within a transaction, as its last step; the values are those of `values_of`."""
-    if (yield _INSERT_COUNT_AND_LOG, values):
-        return
     yield _INSERT, values
     yield from count(record, 1)
     yield from log_event("created", record, record.created_at)
+
+
+def _insert_alone(record: Record, values: Parameters) -> Script[None]:
+    if not (yield _INSERT_COUNT_AND_LOG, values):
+        yield from insert_one(record, values)
 
 
 def count(record: Record, sign: int) -> Script[None]:

@@ -26,7 +26,11 @@ SET = sql("UPDATE t SET n = ? WHERE name = ?")
 NUMBERS = sql("SELECT n FROM t ORDER BY n")
 INSERT_ALONE = sql("INSERT INTO t (n, name) VALUES (?, ?) RETURNING n", alone=True)
 ROW = lookup("name, n", "t", "name")
-OPTIONS = DatabaseOptions(connections=4, connect_timeout_s=2, pool_timeout_s=1, statement_timeout_s=2, lock_timeout_s=1)
+# Nothing ends before its time on a machine that is busy with other tests; and short times, for tests of what ends.
+PATIENT = DatabaseOptions(
+    connections=4, connect_timeout_s=60, pool_timeout_s=60, statement_timeout_s=60, lock_timeout_s=60, search_s=60
+)
+HASTY = DatabaseOptions(connections=4, connect_timeout_s=60, pool_timeout_s=1, statement_timeout_s=60, lock_timeout_s=1)
 
 
 @pytest.fixture
@@ -42,7 +46,14 @@ async def url(postgresql: SharedPostgresql) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def database(url: str) -> AsyncIterator[Postgresql]:
-    opened = Postgresql(url, OPTIONS)
+    opened = Postgresql(url, PATIENT)
+    yield opened
+    await opened.aclose()
+
+
+@pytest.fixture
+async def hasty(url: str) -> AsyncIterator[Postgresql]:
+    opened = Postgresql(url, HASTY)
     yield opened
     await opened.aclose()
 
@@ -130,7 +141,7 @@ async def test_a_statement_alone_is_one_round_trip(url: str) -> None:
     sent: list[str] = []
 
     async def connect_and_log() -> Connection:
-        connection = await connect(url, OPTIONS)
+        connection = await connect(url, PATIENT)
         connection.add_query_logger(lambda query: sent.append(query.query))
         return connection
 
@@ -147,7 +158,7 @@ async def test_a_statement_alone_is_one_round_trip(url: str) -> None:
 
 async def test_no_update_is_lost(url: str) -> None:
     """Several connections of several engines read and write the same row."""
-    engines = [Postgresql(url, OPTIONS) for _ in range(3)]
+    engines = [Postgresql(url, PATIENT) for _ in range(3)]
     await engines[0].write(insert(0, "a"))
 
     def add() -> Script[None]:
@@ -241,14 +252,14 @@ async def test_cancelled_reads_leak_no_connection(database: Postgresql, other: C
         for task in tasks:
             task.cancel()
     assert await numbers(database) == [1]
-    assert len(await backends(other)) <= OPTIONS.connections
+    assert len(await backends(other)) <= PATIENT.connections
 
 
 async def test_a_search_that_takes_too_long_is_stopped_in_the_server_too(database: Postgresql, other: Connection) -> None:
     started = time.monotonic()
-    assert await code_of(database.rows_apart(sql("SELECT pg_sleep(5)"), (), 0.3)) is Code.TIMEOUT
-    assert time.monotonic() - started < 1
-    assert await database.rows_apart(NUMBERS, (), 1.0) == []  # on the same connection
+    assert await code_of(database.rows_apart(sql("SELECT pg_sleep(30)"), (), 0.3)) is Code.TIMEOUT
+    assert time.monotonic() - started < 15
+    assert await database.rows_apart(NUMBERS, (), 60.0) == []  # on the same connection
     assert [row["state"] for row in await backends(other)] == ["idle"]
 
 
@@ -257,43 +268,41 @@ async def test_searches_and_writes_leave_connections_to_look_ups(database: Postg
     async with other.transaction():
         await other.execute("SELECT n FROM t FOR UPDATE")
         writes = [asyncio.create_task(database.write(one_step(ADD, ("a",)))) for _ in range(8)]
-        searches = [asyncio.create_task(database.rows_apart(sql("SELECT pg_sleep(0.2)"), (), 10.0)) for _ in range(4)]
+        searches = [asyncio.create_task(database.rows_apart(sql("SELECT pg_sleep(0.5)"), (), 60.0)) for _ in range(8)]
         await asyncio.sleep(0.1)
-        started = time.monotonic()
         assert await database.row(ROW, "a") is not None
-        assert time.monotonic() - started < 0.5
+        assert not any(task.done() for task in [*writes, searches[-1]])
     await asyncio.gather(*writes, *searches)
     assert await numbers(database) == [9]
 
 
-async def test_a_lock_that_another_holds_too_long_is_an_outage_and_passes(database: Postgresql, other: Connection) -> None:
-    await database.write(insert(1, "a"))
+async def test_a_lock_that_another_holds_too_long_is_an_outage_and_passes(hasty: Postgresql, other: Connection) -> None:
+    await hasty.write(insert(1, "a"))
     async with other.transaction():
         await other.execute("SELECT n FROM t FOR UPDATE")
         started = time.monotonic()
-        assert await code_of(database.write(one_step(ADD, ("a",)))) is Code.SERVICE_UNAVAILABLE
-        assert 0.9 < time.monotonic() - started < 1.9
-    await database.write(one_step(ADD, ("a",)))
-    assert await numbers(database) == [2]
+        assert await code_of(hasty.write(one_step(ADD, ("a",)))) is Code.SERVICE_UNAVAILABLE
+        assert 0.9 < time.monotonic() - started < 10
+    await hasty.write(one_step(ADD, ("a",)))
+    assert await numbers(hasty) == [2]
 
 
-async def test_a_wait_for_a_connection_ends(database: Postgresql) -> None:
+async def test_a_wait_for_a_connection_ends(hasty: Postgresql) -> None:
     """All are busy for longer than one may wait."""
-    busy = [asyncio.create_task(database.rows(sql("SELECT pg_sleep(1.9)"), ())) for _ in range(4)]
-    await asyncio.sleep(0.3)
+    busy = [asyncio.create_task(hasty.rows(sql("SELECT pg_sleep(8)"), ())) for _ in range(4)]
+    await asyncio.sleep(0)
     started = time.monotonic()
-    assert await code_of(database.row(ROW, "a")) is Code.SERVICE_UNAVAILABLE
-    assert 0.9 < time.monotonic() - started < 1.4
+    assert await code_of(hasty.row(ROW, "a")) is Code.SERVICE_UNAVAILABLE
+    assert 0.9 < time.monotonic() - started < 7
     await asyncio.gather(*busy)
-    assert await database.row(ROW, "a") is None
+    assert await hasty.row(ROW, "a") is None
 
 
-async def test_a_statement_ends_in_its_time(database: Postgresql) -> None:
-    slow = DatabaseOptions(connections=2, statement_timeout_s=0.5, search_s=0.1)
-    database = Postgresql(database._url, slow)  # noqa: SLF001
+async def test_a_statement_ends_in_its_time(url: str) -> None:
+    database = Postgresql(url, DatabaseOptions(connections=2, statement_timeout_s=0.5, search_s=0.1))
     started = time.monotonic()
-    assert await code_of(database.rows(sql("SELECT pg_sleep(5)"), ())) is Code.SERVICE_UNAVAILABLE
-    assert time.monotonic() - started < 1
+    assert await code_of(database.rows(sql("SELECT pg_sleep(30)"), ())) is Code.SERVICE_UNAVAILABLE
+    assert time.monotonic() - started < 15
     assert await numbers(database) == []
     await database.aclose()
 
@@ -312,11 +321,32 @@ async def test_a_broken_statement_is_an_outage_not_a_crash(database: Postgresql)
 
 async def test_a_text_with_nul_is_refused(database: Postgresql) -> None:
     assert await code_of(database.write(insert(1, "a\0"))) is Code.BAD_REQUEST
+    assert await code_of(database.write(insert(1, "a\ud800"))) is Code.BAD_REQUEST
+    assert await code_of(database.rows(sql("SELECT n FROM t WHERE name = ?"), ("\0",))) is Code.BAD_REQUEST
+    assert await numbers(database) == []
+    assert await numbers(database) == []  # on the same connection
+
+
+async def test_a_parameter_of_a_wrong_type_breaks_no_connection(database: Postgresql, other: Connection) -> None:
+    await database.write(insert(1, "a"))
+    (before,) = [row["pid"] for row in await backends(other)]
+    assert await code_of(database.write(insert("1", "b"))) is Code.SERVICE_UNAVAILABLE  # type: ignore[arg-type]  # a mistake
+    assert await numbers(database) == [1]
+    assert [row["pid"] for row in await backends(other)] == [before]
+
+
+async def test_a_shared_statement_that_is_not_the_first_is_a_mistake(database: Postgresql) -> None:
+    def script() -> Script[None]:
+        yield INSERT, (1, "a")
+        yield sql("", "SELECT ?::bigint[]", shared=True), (1,)
+
+    with pytest.raises(TypeError, match="shared"):
+        await database.write(script)
     assert await numbers(database) == []
 
 
 async def test_what_is_queued_is_finished_before_closing(url: str) -> None:
-    database = Postgresql(url, OPTIONS)
+    database = Postgresql(url, PATIENT)
     writes = [asyncio.create_task(database.write(insert(n, f"n{n}"))) for n in range(20)]
     await asyncio.sleep(0)
     await database.aclose()
@@ -333,7 +363,7 @@ async def test_it_is_closed_also_when_a_statement_hangs(url: str, other: Connect
         await asyncio.sleep(0.1)
         started = time.monotonic()
         await database.aclose()
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 20
         assert await hanging is Code.SERVICE_UNAVAILABLE
 
 
@@ -347,16 +377,16 @@ async def told(database: Postgresql) -> AsyncIterator[asyncio.Event]:
 
 
 async def test_commits_are_told_to_other_processes(url: str, other: Connection) -> None:
-    writer, hearer = Postgresql(url, OPTIONS), Postgresql(url, OPTIONS)
+    writer, hearer = Postgresql(url, PATIENT), Postgresql(url, PATIENT)
     async with told(hearer) as event, told(writer) as own:
         for n in range(3):  # the third time after the connection that listens was lost
-            await asyncio.wait_for(event.wait(), 5)  # it has begun to listen, which counts as news
+            await asyncio.wait_for(event.wait(), 30)  # it has begun to listen, which counts as news
             await asyncio.sleep(0.1)
             event.clear()
             own.clear()
             await writer.write(insert(n, f"n{n}"))
             assert own.is_set()
-            await asyncio.wait_for(event.wait(), 1)
+            await asyncio.wait_for(event.wait(), 30)
             event.clear()
             if n == 0:
                 await writer.write(insert(10, "more"))

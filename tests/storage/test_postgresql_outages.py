@@ -21,7 +21,7 @@ INSERT = sql("INSERT INTO t (n) VALUES (?)")
 INSERT_ALONE = sql("INSERT INTO t (n) VALUES (?) RETURNING n", alone=True)
 NUMBERS = sql("SELECT n FROM t ORDER BY n")
 ROW = lookup("n", "t", "n")
-OPTIONS = DatabaseOptions(connections=4, connect_timeout_s=1, pool_timeout_s=1, statement_timeout_s=1)
+OPTIONS = DatabaseOptions(connections=4, connect_timeout_s=3, pool_timeout_s=3, statement_timeout_s=3)
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ async def test_a_server_that_is_down_fails_at_once_and_is_back_at_once(
     with proxy.down():
         started = time.monotonic()
         assert await codes(database, 20) == {Code.SERVICE_UNAVAILABLE}
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < OPTIONS.connect_timeout_s
     await asyncio.sleep(DOWN_S)
     await database.write(Inserting("c"))
     assert await kept(other) == ["a", "c"]
@@ -170,7 +170,7 @@ async def test_a_network_that_swallows_everything_is_found_out_in_time(
         for limit_s in (OPTIONS.statement_timeout_s + 1, OPTIONS.connect_timeout_s):
             started = time.monotonic()
             assert await codes(database, 4) == {Code.SERVICE_UNAVAILABLE}
-            assert time.monotonic() - started < limit_s + OPTIONS.pool_timeout_s + 1
+            assert time.monotonic() - started < limit_s + OPTIONS.pool_timeout_s + 3
     await asyncio.sleep(DOWN_S)
     await database.write(Inserting("c"))
     assert {"a", "c"} <= set(await kept(other))  # what was on its way may have come through afterwards

@@ -87,7 +87,7 @@ class _Group:
         self.repeatable = False
         try:
             rows = await self._together(connection, taken)
-        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, asyncpg.CharacterNotInRepertoireError):
+        except (asyncpg.IntegrityConstraintViolationError, asyncpg.DataError, ValueError):  # ValueError: it was not even sent
             await self._apart(connection, taken)
         else:
             for each, row in zip(taken, rows, strict=True):
@@ -105,7 +105,7 @@ class _Group:
             try:
                 (row,) = await self._together(connection, taken[:1])
                 taken[0].settle(row)
-            except asyncpg.PostgresError as error:
+            except (asyncpg.PostgresError, ValueError) as error:
                 taken[0].fail(error)
             del taken[0]
 

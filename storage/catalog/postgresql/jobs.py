@@ -24,7 +24,7 @@ def client_error(error: Exception) -> ServiceError:
     """What a client is told of a failure; the failure is its cause."""
     if isinstance(error, ServiceError):
         return error
-    if isinstance(error, asyncpg.CharacterNotInRepertoireError | asyncpg.UntranslatableCharacterError | asyncpg.DataError):
+    if isinstance(error, asyncpg.CharacterNotInRepertoireError) or isinstance(error.__cause__, UnicodeError):
         told = ServiceError(Code.BAD_REQUEST, "a text has a character that cannot be kept, such as NUL: remove it")
     else:
         told = unavailable()
@@ -165,7 +165,7 @@ class Write(_Settled):
                 rows = []
         except StopIteration as end:
             result = end.value
-        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
+        except (_ScriptError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
             raise
         except Exception as error:
             raise _ScriptError(error) from error
@@ -178,6 +178,8 @@ class Write(_Settled):
         return result
 
     async def _execute(self, statement: Statement, parameters: Parameters, connection: Connection) -> list[Any]:
+        if statement.shared:
+            raise TypeError(f"only the first statement of a script can be shared: {statement.postgresql}")
         if not self._began:
             if statement.alone:
                 self.repeatable = False

@@ -94,6 +94,7 @@ class Pool:
         self._size = size
         self._lanes: list[Lane] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._working = 0  # tasks that take jobs, or wait for one
         self._parked: list[_Parked] = []  # the last to be free is the first to get work
         self._down_until = 0.0
         self._why_down: ServiceError | None = None
@@ -120,8 +121,9 @@ class Pool:
             lane.running += 1
             self._parked.pop().work.set_result((lane, job))
             return True
-        if len(self._tasks) < self._size:
+        if self._working < self._size:
             lane.running += 1
+            self._working += 1
             task = asyncio.get_running_loop().create_task(self._work(lane, job))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -140,6 +142,7 @@ class Pool:
                 taken = self._take()
                 if taken is None:
                     if connection is None or self._closing:
+                        self._working -= 1
                         return
                     parked = _Parked(asyncio.get_running_loop().create_future(), connection)
                     self._parked.append(parked)
@@ -172,7 +175,8 @@ class Pool:
                 job.fail(error)
                 return connection
             except Exception as error:  # noqa: BLE001 (not swallowed: who waits for the job is told)
-                lost = isinstance(error, _LOST)
+                # asyncpg's error of a value that cannot be sent is an InterfaceError and a ValueError.
+                lost = isinstance(error, _LOST) and not isinstance(error, ValueError)
                 if lost and connection is not None:
                     connection.terminate()
                     connection = None
@@ -193,6 +197,7 @@ class Pool:
         for parked in self._parked:
             parked.connection.terminate()
             parked.work.set_result(None)
+        self._working -= len(self._parked)
         self._parked.clear()
 
     async def _open(self) -> Connection:
