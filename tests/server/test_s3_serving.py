@@ -1,8 +1,10 @@
 """A server on a bucket: what its clients are redirected to, what it answers itself, and what is left of broken uploads."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -218,6 +220,36 @@ def test_a_client_that_leaves_leaves_nothing(server: Attachd, s3: SharedS3, sett
         assert eventually(lambda: kept(s3, settings)[1] == before[1] + 1)
     connection.close()
     assert eventually(lambda: kept(s3, settings) == before)
+
+
+def sockets_of(server: Attachd) -> int:
+    """How many connections the server has, to clients and to the store."""
+    count = 0
+    for descriptor in Path(f"/proc/{server.process.pid}/fd").iterdir():
+        with contextlib.suppress(OSError):  # closed meanwhile
+            count += str(descriptor.readlink()).startswith("socket:")
+    return count
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc, which this system lacks")
+def test_a_client_that_leaves_a_download_leaves_no_connection_to_the_store(proxy: Attachd) -> None:
+    with proxy.client() as client:
+        path = upload(client, b"%PDF-1.7" + bytes(24 * MIB), "a.pdf")
+        assert client.get(path).is_success
+    url = httpx.URL(proxy.base_url)
+    before = sockets_of(proxy)
+    connections = []
+    for _ in range(5):
+        connection = socket.socket()
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 10_000)
+        connection.connect((url.host, url.port or 0))
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nCookie: session={proxy.tokens['member']}\r\n\r\n".encode())
+        assert connection.recv(12) == b"HTTP/1.1 200"
+        connections.append(connection)
+    assert sockets_of(proxy) >= before + 9  # one of those to the store may have been kept from before
+    for connection in connections:
+        connection.close()
+    assert eventually(lambda: sockets_of(proxy) <= before)
 
 
 def test_slow_clients_do_not_keep_others_waiting(server: Attachd) -> None:
