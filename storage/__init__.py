@@ -28,6 +28,7 @@ from storage.disk import exclusive
 from storage.filenames import extension_of
 from storage.fsck import Finding, FindingKind, Fsck, FsckOptions, Progress
 from storage.ids import fresh_id
+from storage.incoming import Incoming, PartInfo, Staged
 from storage.keys import SigningKeyInfo
 from storage.links import DOWNLOAD_PATH, MEDIA_PATH
 from storage.messages import Draft, Messages, Posted
@@ -78,6 +79,7 @@ __all__ = [
     "FindingKind",
     "Fsck",
     "FsckOptions",
+    "Incoming",
     "KeyInfo",
     "LeaseLost",
     "Lookup",
@@ -89,6 +91,7 @@ __all__ = [
     "OutboxEntry",
     "Outgoing",
     "Parameters",
+    "PartInfo",
     "Policy",
     "Posted",
     "Problem",
@@ -98,6 +101,7 @@ __all__ = [
     "Script",
     "SigningKey",
     "SigningKeyInfo",
+    "Staged",
     "Statement",
     "Step",
     "Store",

@@ -7,6 +7,7 @@ from typing import Final, TypeVar
 from schemas import Code, ServiceError
 from server.metrics import families as names
 from server.metrics.failures import storage_kind
+from server.metrics.incoming import MeteredIncoming
 from server.metrics.meters import Meters
 from storage import BlobInfo, BlobReader, Blobs, BlobWriter
 
@@ -54,7 +55,7 @@ class MeteredBlobs:
     def __init__(self, blobs: Blobs, meters: Meters) -> None:
         self._blobs = blobs
         self._meter = StorageMeter(meters)
-        self.incoming = blobs.incoming
+        self.incoming = None if blobs.incoming is None else MeteredIncoming(blobs.incoming, self._meter)
         self.link = blobs.link
         self.aclose = blobs.aclose
 

@@ -13,6 +13,7 @@ import pytest
 from tests.conformance.node import node_command, node_environment
 from tests.engines.s3 import SharedS3
 from tests.running import ROOT, Attachd
+from tests.server.scraping import scrape
 from tests.test_docs import blocks, section, shell
 from tests.typescript.package_built import project
 
@@ -159,6 +160,20 @@ def test_a_server_with_a_folder_says_what_to_do_instead(attachd: Attachd) -> Non
         answer = client.post("/api/trpc/attachments.createUpload", json={"filename": "a.txt", "size": 1})
         assert answer.status_code == 412
         assert re.search(r"attachments\.upload or POST /api/upload", answer.text)
+
+
+def test_the_calls_that_take_a_file_over_are_counted(on_s3: Attachd) -> None:
+    """Of a form: a look at it, the copy; then its row, and what was sent is removed."""
+
+    def calls(operation: str) -> int:
+        return int(scrape(on_s3.base_url)("attachd_storage_operation_duration_seconds_count", operation=operation))
+
+    with on_s3.client() as client:
+        planned = call(client, "createUpload", filename="a.txt", size=5)
+        httpx.post(planned["url"], data=planned["fields"], files={"file": ("a.txt", b"hello")})
+        others, deletions = calls("other"), calls("delete")
+        call(client, "completeUpload", uploadId=planned["upload_id"])
+        assert (calls("other") - others, calls("delete") - deletions) == (2, 1)
 
 
 def test_nothing_secret_is_in_the_log(on_s3: Attachd) -> None:
