@@ -88,11 +88,20 @@ class ServiceError(Exception):
         self.fault = fault
 
     @property
+    def origin(self) -> BaseException | None:
+        """What a driver raised that this was made of, maybe by way of other errors of this kind; None if there was nothing."""
+        found = self.__cause__
+        while isinstance(found, ServiceError) and found.__cause__ is not None:
+            found = found.__cause__
+        return found
+
+    @property
     def cause(self) -> str:
-        """What a driver raised that this was made of, in one line for the log; empty if there was nothing of the kind."""
-        if self.__cause__ is None:
+        """The origin in one line for the log; empty without one."""
+        origin = self.origin
+        if origin is None:
             return ""
-        return f"{type(self.__cause__).__qualname__}: {' '.join(str(self.__cause__).split())[:_MAX_CAUSE_CHARACTERS]}"
+        return f"{type(origin).__qualname__}: {' '.join(str(origin).split())[:_MAX_CAUSE_CHARACTERS]}"
 
 
 class RateLimited(ServiceError):  # noqa: N818 (it says what happened; that it is an error its base says)

@@ -45,7 +45,7 @@ class StorageMeter:
             return await work
         except ServiceError as error:
             if error.code is Code.SERVICE_UNAVAILABLE:
-                self._meters.counter(names.STORAGE_FAILURES, operation, storage_kind(error.__cause__)).add()
+                self._meters.counter(names.STORAGE_FAILURES, operation, storage_kind(error.origin)).add()
             raise
 
 

@@ -58,7 +58,7 @@ class MeteredDatabase:
             if error.code is Code.TIMEOUT:
                 self._failed("timeout")
             elif error.code is Code.SERVICE_UNAVAILABLE and not self._is_told:
-                self._note(error.__cause__)
+                self._note(error.origin)
             raise
         self._times[operation].since(started)
         return result

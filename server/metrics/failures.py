@@ -68,7 +68,8 @@ def database_kind(error: BaseException | None) -> str:
         return "timeout" if state == "57014" else _SQLSTATE_CLASSES.get(state[:2], "other")
     if isinstance(error, TimeoutError):
         return "timeout"
-    return "connection" if isinstance(error, OSError) or "Connection" in type(error).__name__ else "other"
+    name = type(error).__name__  # InterfaceError is what asyncpg raises of a connection that is gone
+    return "connection" if isinstance(error, OSError) or "Connection" in name or name == "InterfaceError" else "other"
 
 
 def storage_kind(error: BaseException | None) -> str:

@@ -25,6 +25,7 @@ from tests.engines.postgresql import SharedPostgresql
 from tests.engines.seaweedfs import WEED
 from tests.running import ROOT, Attachd, run_attachd
 
+pytestmark = pytest.mark.only_on("sqlite", "local", reason="it starts what compose.yaml names, whatever the run is for")
 SECRETS = {"POSTGRES_PASSWORD": "db-word", "S3_SECRET_KEY": "s3-word", "ATTACHD_METRICS_TOKEN": "metrics-word"}
 START_TIMEOUT_S = 60.0
 

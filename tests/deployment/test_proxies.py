@@ -15,6 +15,7 @@ from tests.deployment.proxies import Caddy, Nginx
 from tests.running import Attachd
 from tests.server.scraping import scrape, scrape_until
 
+pytestmark = pytest.mark.only_on("sqlite", "local", reason="about what stands in front of the process, and not behind it")
 MEBIBYTE = 1024 * 1024
 FILE = b"0123456789abcde\n" * (30 * MEBIBYTE // 16)
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\1\2\3" * 16

@@ -15,7 +15,9 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
-from tests.running import Attachd
+from tests.engines.backing import DATABASE, STORAGE
+from tests.engines.postgresql_server import PostgresqlServer
+from tests.running import Attachd, run_attachd
 from tests.server.scraping import OPENMETRICS, Metrics, scrape, scrape_until
 
 TRPC = "/api/trpc/{procedure}"
@@ -174,7 +176,7 @@ def test_the_outbox_and_the_process_are_shown(server: Attachd) -> None:
         assert client.post(f"/api/v1/conversations/{uuid.uuid4()}/messages", json=body).status_code == 200
     found = scrape_until(server.base_url, lambda now: now("attachd_outbox_messages", state="queued") == 1)
     assert 0 <= found("attachd_outbox_oldest_age_seconds", state="queued") < 60
-    assert found("attachd_build_info", database="sqlite", storage="local") == 1
+    assert found("attachd_build_info", database=DATABASE, storage=STORAGE) == 1
     assert found("process_resident_memory_bytes", worker="0") > 10_000_000
     assert found("process_open_fds", worker="0") > 3
     assert found("attachd_workers") == 1
@@ -250,6 +252,7 @@ def test_metrics_can_be_turned_off(tmp_path: Path) -> None:
         assert httpx.get(f"{server.base_url}/metrics").status_code == 404
 
 
+@pytest.mark.only_on("sqlite", "local", reason="a file that is locked and a folder that is gone")
 def test_failures_are_counted_by_kind(tmp_path: Path) -> None:
     with Attachd(tmp_path, ATTACHD_DATABASE_BUSY_TIMEOUT_SECONDS="0.1") as server, server.client() as client:
         before = scrape(server.base_url)
@@ -268,6 +271,38 @@ def test_failures_are_counted_by_kind(tmp_path: Path) -> None:
         failures = [line for line in server.lines() if line.get("cause")]
         assert [str(line["cause"]).partition(":")[0] for line in failures] == ["OperationalError", "FileNotFoundError"]
         assert all(line["request_id"] and "traceback" not in line for line in failures)
+
+
+class Alone(Attachd):
+    """A server on what its settings say, whatever the run is for."""
+
+    _is_backed = False
+
+
+@pytest.mark.only_on("sqlite", "local", reason="it starts a PostgreSQL of its own, and stops it")
+def test_metrics_are_there_while_the_database_is_not(tmp_path: Path) -> None:
+    with PostgresqlServer() as database:
+        settings = {
+            "ATTACHD_DATABASE_URL": database.create_database("outage"),
+            "ATTACHD_DATABASE_CONNECT_TIMEOUT_SECONDS": "1",
+            "ATTACHD_DATABASE_POOL_TIMEOUT_SECONDS": "1",
+            "ATTACHD_AUTH_SESSION_CACHE_SECONDS": "60",
+        }
+        assert run_attachd("migrate", folder=tmp_path, **settings).returncode == 0
+        with Alone(tmp_path, credentials=True, **settings) as server, server.client() as client:
+            id = upload(client)
+            assert get(client, id).status_code == 200
+            before = scrape(server.base_url)
+            assert before("attachd_database_operation_duration_seconds_count", operation="read") > 0
+            assert before("attachd_database_errors_total") == 0
+            database.stop(signal.SIGQUIT)
+            assert get(client, id).status_code == 503
+            begun = time.monotonic()
+            after = scrape_until(server.base_url, lambda now: now(CALLS, code="SERVICE_UNAVAILABLE") >= 1)
+            assert time.monotonic() - begun < 5
+            assert after("attachd_database_errors_total", kind="connection") >= 1, after.text
+            assert after(REQUESTS, route=TRPC, status="5xx") >= 1
+            assert any("cause" in line and line["request_id"] for line in server.lines() if line["level"] == "error")
 
 
 def test_every_worker_tells_of_all_and_the_dead_are_not_forgotten(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ def sqlite_error(name: str) -> sqlite3.Error:
         (asyncpg.exceptions.QueryCanceledError("x"), "timeout"),
         (asyncpg.exceptions.ReadOnlySQLTransactionError("x"), "read_only"),
         (asyncpg.exceptions.ConnectionDoesNotExistError("x"), "connection"),
+        (asyncpg.InterfaceError("connection is closed"), "connection"),
         (asyncpg.exceptions.UndefinedTableError("x"), "other"),
         (ConnectionRefusedError(errno.ECONNREFUSED, "x"), "connection"),
         (TimeoutError(), "timeout"),

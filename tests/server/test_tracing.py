@@ -12,6 +12,7 @@ import httpx
 import pytest
 from websockets.sync.client import connect
 
+from tests.engines.backing import DATABASE, STORAGE
 from tests.running import ROOT, Attachd, run_attachd
 from tests.server.collector import Collector, Span
 
@@ -84,7 +85,7 @@ def test_a_call_is_a_child_of_its_request_and_has_children(server: Attachd, coll
     assert (call.name, call.kind, call.parent_id) == ("attachments.get", INTERNAL, request.id)
     assert call.attributes == {"rpc.system": "trpc", "rpc.method": "attachments.get", "attachd.procedure.kind": "query"}
     assert (statement.name, statement.kind, statement.parent_id) == ("SELECT attachments", CLIENT, call.id)
-    assert statement.attributes["db.system.name"] == "sqlite"
+    assert statement.attributes["db.system.name"] == DATABASE
     assert statement.attributes["db.query.text"].startswith("SELECT ")
     assert id not in statement.attributes["db.query.text"]
     assert request.seconds >= call.seconds >= statement.seconds > 0
@@ -120,7 +121,7 @@ def test_an_upload_and_a_download_have_spans_of_the_storage(server: Attachd, col
         spans = collector.until(lambda spans: any(span.trace_id == trace and span.parent_id == PARENT for span in spans))
         (written,) = [span for span in spans if span.trace_id == trace and span.name == "storage write"]
         assert written.attributes == {
-            "attachd.storage.backend": "local",
+            "attachd.storage.backend": STORAGE,
             "attachd.blob.size": 5,
             "attachd.blob.outcome": "stored",
         }
