@@ -140,9 +140,10 @@ class DirectUploads:
             task.exception()  # whoever waited may have gone: then nobody asks for it
 
     async def _complete(self, principal: Principal, id: str, sent: Sequence[SentPart]) -> Attachment:
+        found = await self._table.find(id)  # first: completed between the two reads, it must not seem to be over
         kept = await self._kept(principal, id)
         if kept is None:
-            upload = self._own(principal, await self._table.find(id), id)
+            upload = self._own(principal, found, id)
             if upload.state != "open":
                 raise _not_found(id)
             try:
