@@ -5,10 +5,11 @@ What passes through attachd goes over two sockets instead of one, and is hashed 
 """
 
 import contextlib
+import functools
 import hashlib
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -17,10 +18,12 @@ from benchmarks import attachd, machine
 from benchmarks.attachd import Attachd, Setting
 from benchmarks.calls import CASES, CONNECTIONS, check, fill
 from benchmarks.engines import ObjectStore, object_store, postgresql
-from benchmarks.load import Plan, Result, Sample, Target, measure, request, write_paths
+from benchmarks.exchange import Answer, Client
+from benchmarks.load import Plan, Result, Sample, Target, measure, write_paths
 from benchmarks.memory import Memory, measure_memory
 from benchmarks.payloads import CONNECTIONS as FILES_AT_ONCE
 from benchmarks.payloads import SIZES, pdf
+from benchmarks.repeating import repeat
 from benchmarks.servers import Server, free_port
 
 CALLS, FILES = "PostgreSQL", "S3"  # how the names of the cases begin
@@ -49,7 +52,7 @@ def measure_cluster_calls(scratch: Path, plan: Plan) -> Iterator[Result]:
 def measure_cluster_files(scratch: Path, plan: Plan) -> Iterator[Result]:
     """The results of downloads and uploads."""
     with _running(scratch / "cluster-files") as (ours, store, _):
-        yield from _files(ours, store, scratch, msgspec.structs.replace(plan, warm_up_seconds=1))
+        yield from _files(ours, store, scratch, msgspec.structs.replace(plan, warm_up_seconds=2))
 
 
 def measure_cluster_memory(scratch: Path) -> Memory | None:
@@ -69,35 +72,50 @@ def _running(folder: Path) -> Iterator[tuple[Attachd, ObjectStore, str]]:
 
 def _files(ours: Attachd, store: ObjectStore, scratch: Path, plan: Plan) -> Iterator[Result]:
     payload = pdf("file.pdf", SIZES[_SIZE])
+    file = scratch / payload.name
+    file.write_bytes(payload.data)
+    store.discard()
     path = f"/api/attachments/{ours.upload(payload)}/download"
     kept = ours.client.get(path).body
     if hashlib.sha256(kept).hexdigest() != payload.sha256:
         raise RuntimeError("what comes back from the store is not what was uploaded")
-    download = Target(name="attachd", server=ours.server, script=write_paths(scratch / "s3.paths", [path]), cookie=ours.cookie)
-    upload = Target(
-        name="attachd",
-        server=ours.server,
-        path="/api/upload",
-        script=payload.write_form(scratch / "s3.form"),
-        cookie=ours.cookie,
-        after_run=store.discard,
-    )
-    for case, target, calls in (
-        (f"{FILES} download {_SIZE}", download, _DOWNLOADS),
-        (f"{FILES} upload {_SIZE}", upload, _UPLOADS),
-    ):
-        alone = [Target(name=call, server=ours.server, script=(store.url, call), after_run=target.after_run) for call in calls]
-        yield from measure(case, [target, *alone], FILES_AT_ONCE[_SIZE], plan, _load)
+    (key,) = store.keys()
+    form = payload.form()
+    acts: dict[str, Callable[[Client], Answer]] = {
+        "download": lambda client: client.get(path),
+        "upload": lambda client: client.request(
+            "POST", "/api/upload", body=form, headers={"Content-Type": payload.content_type}
+        ),
+    }
+    for name, calls in (("download", _DOWNLOADS), ("upload", _UPLOADS)):
+        discard = store.discard if name == "upload" else None
+        targets = [
+            Target(name=who, server=ours.server, script=(store.url, str(file), key), cookie=ours.cookie, after_run=discard)
+            for who in ("attachd", *calls)
+        ]
+        load = functools.partial(_load, acts[name])
+        yield from measure(f"{FILES} {name} {_SIZE}", targets, FILES_AT_ONCE[_SIZE], plan, load)
 
 
-def _load(target: Target, connections: int, seconds: int) -> Sample:
-    """The load of wrk on attachd; boto3 alone is its own."""
-    if target.name == "attachd":
-        return request(target, connections, seconds)
-    pair = machine.cores()
-    url, call = target.script
-    numbers = (str(number) for number in (connections, seconds, SIZES[_SIZE]))
-    command = [sys.executable, "-m", "benchmarks.peers.boto3_alone", url, call, *numbers]
-    with machine.on_core(pair[0] if pair else None):
-        done = subprocess.run(command, cwd=machine.ROOT, stdout=subprocess.PIPE, check=True, timeout=_TIMEOUT_S)
-    return msgspec.json.decode(done.stdout, type=Sample)
+def _load(act: Callable[[Client], Answer], target: Target, connections: int, seconds: int) -> Sample:
+    """What clients do with attachd; boto3 alone is its own load, on the servers' core."""
+    if target.name != "attachd":
+        pair = machine.cores()
+        url, file, key = target.script
+        numbers = (str(number) for number in (connections, seconds))
+        command = [sys.executable, "-m", "benchmarks.peers.boto3_alone", url, target.name, *numbers, file, key]
+        with machine.on_core(pair[0] if pair else None):
+            done = subprocess.run(command, cwd=machine.ROOT, stdout=subprocess.PIPE, check=True, timeout=_TIMEOUT_S)
+        return msgspec.json.decode(done.stdout, type=Sample)
+
+    def work(client: Client) -> None:
+        if (answer := act(client)).status != 200:
+            raise RuntimeError(f"attachd answered {answer.status}: {answer.body[:300]!r}\n{target.server.state()}")
+
+    clients = [Client(target.server.port, {"Cookie": target.cookie}) for _ in range(connections)]
+    used = target.server.processor_seconds()
+    found = repeat([lambda _, client=client: work(client) for client in clients], seconds)
+    busy = (target.server.processor_seconds() - used) / found.elapsed_s
+    for client in clients:
+        client.close()
+    return Sample(requests_per_s=found.requests_per_s, p99_ms=found.p99_ms, busy=busy)

@@ -15,7 +15,9 @@ from tests.engines.seaweedfs import ACCESS_KEY, BUCKET, REGION, SECRET_KEY, Seaw
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
+_DELETED_AT_ONCE = 1000  # the most that DeleteObjects takes
 _VACUUM_TIMEOUT_S = 60.0
 _FREED_AFTER_S = 2.0  # SeaweedFS lets go of the chunks of deleted objects in the background
 
@@ -43,11 +45,17 @@ class ObjectStore:
             f's3_access_key = "{ACCESS_KEY}"\ns3_secret_key = {json.dumps(SECRET_KEY)}\n'
         )
 
-    def discard(self, prefix: str = "") -> None:
-        """Remove all objects below the prefix and have the store give their memory back."""
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix):
-            if found := page.get("Contents", []):
-                self.client.delete_objects(Bucket=BUCKET, Delete={"Objects": [{"Key": each["Key"]} for each in found]})
+    def keys(self) -> list[str]:
+        """The keys of all objects."""
+        pages = self.client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+        return [each["Key"] for page in pages for each in page.get("Contents", [])]
+
+    def discard(self) -> None:
+        """Remove all objects and have the store give their memory back."""
+        keys = self.keys()
+        for start in range(0, len(keys), _DELETED_AT_ONCE):
+            objects: list[ObjectIdentifierTypeDef] = [{"Key": key} for key in keys[start : start + _DELETED_AT_ONCE]]
+            self.client.delete_objects(Bucket=BUCKET, Delete={"Objects": objects})
         time.sleep(_FREED_AFTER_S)
         httpx.get(f"{self._master}/vol/vacuum?garbageThreshold=0.001", timeout=_VACUUM_TIMEOUT_S).raise_for_status()
 

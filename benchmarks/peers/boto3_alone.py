@@ -1,26 +1,25 @@
 """boto3 alone: what a proxy in front of the store can at best be compared with.
 
-`python -m benchmarks.peers.boto3_alone URL CALL THREADS SECONDS SIZE` makes one call after the other in each thread, with a
-client that is set up as attachd's, and prints a line of JSON. `+sha256` behind the call takes the digest of what is moved.
+`python -m benchmarks.peers.boto3_alone URL CALL THREADS SECONDS FILE KEY` makes one call after the other in each thread, with a
+client that is set up as attachd's, and prints a line of JSON. It uploads the file, and downloads the object KEY, which must be
+the same bytes. `+sha256` behind the call takes the digest of what is moved.
 """
 
 import hashlib
 import io
 import json
-import random
-import statistics
 import sys
-import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import boto3
 from botocore.config import Config
 
+from benchmarks.repeating import repeat
 from tests.engines.seaweedfs import ACCESS_KEY, BUCKET, REGION, SECRET_KEY
 
-KEY = "boto3-alone/object"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -43,8 +42,9 @@ class Nothing(io.BytesIO):
 class Alone:
     """The calls, by their names on the command line."""
 
-    def __init__(self, url: str, threads: int, size: int) -> None:
-        self._data = random.Random(0).randbytes(size)
+    def __init__(self, url: str, threads: int, data: bytes, key: str) -> None:
+        self._data = data
+        self._key = key
         self._client = boto3.client(
             "s3",
             endpoint_url=url,
@@ -59,7 +59,6 @@ class Alone:
                 s3={"addressing_style": "path"},
             ),
         )
-        self._client.put_object(Bucket=BUCKET, Key=KEY, Body=self._data)
 
     def put_object(self, key: str, *, digest: bool) -> None:
         """One request, from memory."""
@@ -76,42 +75,30 @@ class Alone:
     def get_object(self, _key: str, *, digest: bool) -> None:
         """One request, into nothing."""
         target = Nothing(digest=digest)
-        for chunk in self._client.get_object(Bucket=BUCKET, Key=KEY)["Body"].iter_chunks(_CHUNK_BYTES):
+        for chunk in self._client.get_object(Bucket=BUCKET, Key=self._key)["Body"].iter_chunks(_CHUNK_BYTES):
             target.write(chunk)
         assert target.size == len(self._data)
 
     def download_fileobj(self, _key: str, *, digest: bool) -> None:
         """Several ranges at once, into nothing."""
         target = Nothing(digest=digest)
-        self._client.download_fileobj(BUCKET, KEY, target)
+        self._client.download_fileobj(BUCKET, self._key, target)
         assert target.size == len(self._data)
 
 
-def main(url: str, call: str, threads: int, seconds: int, size: int) -> None:
+def main(url: str, call: str, threads: int, seconds: int, path: Path, key: str) -> None:
     """Make calls for so long, and tell how many and how long they took."""
     name, _, digest = call.partition("+")
-    act: Callable[..., None] = getattr(Alone(url, threads, size), name)
-    taken: list[float] = []
-    begun, used = time.perf_counter(), time.process_time()
+    act: Callable[..., None] = getattr(Alone(url, threads, path.read_bytes(), key), name)
 
-    def work(thread: int) -> None:
-        number = 0
-        while time.perf_counter() - begun < seconds:
-            started = time.perf_counter()
-            act(f"boto3-alone/{thread}-{number}", digest=bool(digest))
-            taken.append(time.perf_counter() - started)
-            number += 1
+    def call_of(thread: int) -> Callable[[int], object]:
+        return lambda number: act(f"boto3-alone/{thread}-{number}", digest=bool(digest))
 
-    workers = [threading.Thread(target=work, args=(thread,)) for thread in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    elapsed = time.perf_counter() - begun
-    p99_s = statistics.quantiles(taken, n=100)[98] if len(taken) > 1 else taken[0]
-    told = {"requests_per_s": len(taken) / elapsed, "p99_ms": p99_s * 1000, "busy": (time.process_time() - used) / elapsed}
-    print(json.dumps(told))
+    used = time.process_time()
+    found = repeat([call_of(thread) for thread in range(threads)], seconds)
+    busy = (time.process_time() - used) / found.elapsed_s
+    print(json.dumps({"requests_per_s": found.requests_per_s, "p99_ms": found.p99_ms, "busy": busy}))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5]), sys.argv[6])
