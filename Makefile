@@ -31,7 +31,7 @@ check: .venv/dev  ## format check, lint, types, layers and tests
 	$(BIN)/mypy
 	$(MAKE) --no-print-directory test
 
-bench: .venv/dev  ## measure side by side with the peers, a quarter of an hour; needs two idle cores, wrk and Node
+bench: .venv/dev  ## measure side by side with the peers, twenty minutes; needs two idle cores, wrk and Node
 	$(BIN)/python benchmarks/run.py
 
 conformance: .venv/dev  ## run the real clients of tests/conformance only

@@ -108,13 +108,13 @@ def _load(act: Callable[[Client], Answer], target: Target, connections: int, sec
             done = subprocess.run(command, cwd=machine.ROOT, stdout=subprocess.PIPE, check=True, timeout=_TIMEOUT_S)
         return msgspec.json.decode(done.stdout, type=Sample)
 
-    def work(client: Client) -> None:
+    def work(client: Client, _number: int) -> None:
         if (answer := act(client)).status != 200:
             raise RuntimeError(f"attachd answered {answer.status}: {answer.body[:300]!r}\n{target.server.state()}")
 
     clients = [Client(target.server.port, {"Cookie": target.cookie}) for _ in range(connections)]
     used = target.server.processor_seconds()
-    found = repeat([lambda _, client=client: work(client) for client in clients], seconds)
+    found = repeat([functools.partial(work, client) for client in clients], seconds)
     busy = (target.server.processor_seconds() - used) / found.elapsed_s
     for client in clients:
         client.close()

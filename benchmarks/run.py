@@ -18,7 +18,7 @@ import msgspec
 
 from benchmarks import machine, report
 from benchmarks.attachd import Setting
-from benchmarks.bars import compare, cost_missed, memory_missed
+from benchmarks.bars import IDLE_MIB, compare, cost_missed, memory_missed
 from benchmarks.calls import CASES, measure_calls
 from benchmarks.cluster import CALLS, FILES, measure_cluster_calls, measure_cluster_files, measure_cluster_memory
 from benchmarks.downloads import measure_downloads
@@ -161,7 +161,7 @@ def _blocks(outcome: Outcome) -> dict[str, str]:
     for name, prefixes in _TABLES.items():
         if of := [comparison for comparison in comparisons if comparison.peer.case.split()[0] in prefixes]:
             blocks[name] = report.comparison_table(of)
-    blocks |= {name: report.memory_table(memory) for name, memory in outcome.memory.items()}
+    blocks |= {name: report.memory_table(memory, IDLE_MIB.get(name)) for name, memory in outcome.memory.items()}
     if outcome.costs:
         blocks["rows"] = report.costs_table(outcome.costs)
     return blocks
@@ -170,7 +170,7 @@ def _blocks(outcome: Outcome) -> dict[str, str]:
 def _missed(outcome: Outcome) -> int:
     """How many bars are missed."""
     missed = sum(comparison.missed for comparison in compare(outcome.results))
-    missed += sum(memory_missed(memory) for memory in outcome.memory.values())
+    missed += sum(memory_missed(memory, IDLE_MIB.get(name)) for name, memory in outcome.memory.items())
     return missed + sum(cost_missed(cost) for cost in outcome.costs)
 
 

@@ -149,6 +149,7 @@ async def _stream(exchange: Exchange, download: Download, plan: Plan, data: byte
             while offset < plan.stop and not gone.done():
                 async with asyncio.timeout(send_timeout_s):
                     await exchange.send(data, more=True)
+                data = b""  # not held while the next is read
                 data = await download.read(offset, min(plan.stop - offset, CHUNK_BYTES))
                 offset += len(data)
             if not gone.done():

@@ -41,6 +41,7 @@ from server.stores import open_settled
 # meets a connection that is being closed.
 KEEP_ALIVE_S = 75
 BACKLOG = 2048
+_M_ARENA_MAX = -8  # malloc.h of glibc
 _KEPT_BYTES = 4 * 1024 * 1024  # freed memory that stays with the process
 GC_THRESHOLD = 20_000  # container objects more made than freed, after which the collector looks at the new ones
 
@@ -101,6 +102,7 @@ def run(settings: Settings, listening: socket.socket) -> int:
 
 def serve(settings: Settings) -> int:
     """Check plugins, certificates and store, listen, run. Raises SettingsError for the first two, StartError."""
+    _share_freed_memory(settings)
     load_routers(settings.server.plugins)
     check_mail(settings)
     asyncio.run(check_store(settings))
@@ -138,6 +140,7 @@ def _create_app(settings: Settings, shared: Path | None = None) -> App:
 
     A worker stops when its supervisor was killed: nobody else would stop it, and it would keep the port for ever.
     """
+    _share_freed_memory(settings)
     supervisor = multiprocessing.parent_process()
     if supervisor is not None:
         threading.Thread(target=_stop_after, args=[supervisor], name="attachd-supervisor", daemon=True).start()
@@ -156,6 +159,21 @@ def _create_app(settings: Settings, shared: Path | None = None) -> App:
     block = bytearray(_KEPT_BYTES)
     del block
     return app
+
+
+def _share_freed_memory(settings: Settings) -> None:
+    """Have glibc give all threads memory out of one arena when there are many of them; to be called before there are any.
+
+    With one for each thread that speaks to S3, the pieces of files that each freed stayed with it: 50 downloads of 25 MiB at
+    once took 133 MiB, and take 26 (2026-11). The interpreter's lock lets one thread at a time ask for memory anyway.
+    """
+    if settings.upload.backend != "s3":
+        return
+    import ctypes  # noqa: PLC0415 (needed here only)
+
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # glibc's alone
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, 1)
 
 
 def _stop_after(supervisor: BaseProcess) -> None:
