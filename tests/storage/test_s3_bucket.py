@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -261,3 +262,21 @@ async def test_what_is_wrong_is_said_in_one_line(options: S3Options, changed: di
     assert "\n" not in str(caught.value)
     assert "hunter2" not in str(caught.value)
     assert caught.value.message == "the storage is not available now, try again"
+
+
+async def test_credentials_come_from_elsewhere_when_none_are_set(
+    options: S3Options, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for variable in ("AWS_SHARED_CREDENTIALS_FILE", "AWS_CONFIG_FILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    nobody = S3Blobs(msgspec.structs.replace(options, access_key="", secret_key=""))
+    with pytest.raises(ServiceError) as caught:
+        await nobody.check()
+    await nobody.aclose()
+    assert str(caught.value).startswith("upload.s3_access_key and upload.s3_secret_key are not set, and this machine has no")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", options.access_key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", options.secret_key)
+    somebody = S3Blobs(msgspec.structs.replace(options, access_key="", secret_key=""))
+    await somebody.check()
+    await somebody.aclose()
