@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -259,16 +258,26 @@ def test_the_logs_example_is_a_request_line() -> None:
     assert json.loads(line)["route"] == "/api/upload"
 
 
-def test_a_backup_restores(tmp_path: Path) -> None:
-    """The commands of docs/operations.md, on a server that runs; what they saved serves elsewhere."""
-    (script,) = blocks(OPERATIONS, "sh")
+@pytest.mark.only_on("sqlite", "local", reason="the page tells the commands of the embedded default")
+def test_the_commands_of_operations_work(tmp_path: Path) -> None:
+    """Those of docs/operations.md, on a server that runs; what they saved serves elsewhere."""
+    config = tmp_path / "config.toml"
+    config.write_text("")
+    (backup,) = re.findall(r"bin/(attachd backup .*)", OPERATIONS)
+    doctor, fsck, restore = blocks(OPERATIONS, "sh")
+
+    def typed(script: str, folder: Path) -> str:
+        script = script.replace("/etc/attachd/config.toml", str(config)).replace("/backup/attachd", f"{tmp_path}/backup")
+        return shell(script, folder)
+
     with Attachd(tmp_path) as server, server.client() as client:
         url = client.post("/api/upload", files={"file": ("note.txt", b"hello")}).json()["url"]
-        (tmp_path / "backup").mkdir()
-        shell(script, tmp_path)
+        assert "FAIL" not in typed(doctor, tmp_path)
+        assert typed(fsck, tmp_path).count(": all agree\n") == 2
+        typed(backup, tmp_path)
     restored = tmp_path / "restored"
     restored.mkdir()
-    shutil.move(tmp_path / "backup", restored / "data")
+    assert ": all agree\n" in typed(restore.replace("attachd serve\n", ""), restored)
     with Attachd(restored, credentials=False) as again:
         again.tokens = server.tokens
         with again.client() as client:
