@@ -27,7 +27,7 @@ BUSY_TIMEOUT_S = 0.5
 RECOVERED_WITHIN_S = 3.0
 SETTINGS: dict[str, Any] = {
     "ATTACHD_DATABASE_BUSY_TIMEOUT_SECONDS": str(BUSY_TIMEOUT_S),
-    "ATTACHD_AUTH_SESSION_CACHE_SECONDS": "60",  # a fault must be met by the work itself, not by the look at the credential
+    "ATTACHD_AUTH_SESSION_CACHE_SECONDS": "3600",  # a fault must be met by the work itself, not by the look at the credential
     "ATTACHD_UPLOAD_IDLE_TIMEOUT_SECONDS": "5",
     "ATTACHD_WIDGET_RATE_LIMIT": "10000/minute",
     "ATTACHD_WIDGET_ADDRESS_RATE_LIMIT": "10000/minute",

@@ -68,6 +68,8 @@ ROWS = {
     "S3 breaks off in a download": ("test_s3.test_download_that_fails_once", "test_s3.test_download_that_ends_early"),
     "S3 fails while a direct upload is completed": (
         "test_direct.test_complete",
+        "test_direct.test_complete_that_fails_once",
+        "test_direct.test_what_was_sent_cannot_be_removed",
         "test_direct.test_create",
         "test_direct.test_abort",
     ),
