@@ -127,6 +127,20 @@ async def test_a_huge_file_has_larger_parts(site: Site) -> None:
         await store.attachments.direct.abort(ME, planned.upload_id)
 
 
+async def test_a_file_that_no_single_copy_should_take(site: Site) -> None:
+    """Above 256 MiB the copy is made in parts, too."""
+    size, piece = 52 * PART, LARGE[:PART]
+    async with await site.open(api_a(size, size)) as store:
+        planned = await plan(store, size)
+        answers = [part_answer(planned, number, piece) for number in range(1, 53)]
+        parts = [SentPart(part_number=number, etag=answer.headers["etag"]) for number, answer in enumerate(answers, 1)]
+        asked = CompleteUploadInput(upload_id=planned.upload_id, parts=parts)
+        attachment = await store.attachments.direct.complete(ME, asked)
+        assert attachment.size == size
+        assert await digest(store, attachment.id) == hashlib.sha256(piece * 52).digest()
+    assert (site.keys(), site.unfinished()) == ([attachment.storage_path], [])
+
+
 @BOTH_WAYS
 async def test_a_digest_that_was_announced_must_be_right(on_s3: Store, site: Site, content: bytes) -> None:
     """The store itself refuses a form; what comes in parts it cannot tell."""
