@@ -93,7 +93,7 @@ def run(settings: Settings, listening: socket.socket) -> int:
             uvicorn.Server(uvicorn_config(settings, functools.partial(_create_app, settings))).run(sockets=[listening])
             return 0
         with shared_folder() as folder:
-            config = uvicorn_config(settings, functools.partial(_create_app, settings, Path(folder)))
+            config = uvicorn_config(settings, functools.partial(_create_app, settings, folder))
             supervisor = Multiprocess(config, sockets=[listening])
             supervisor.run()
     failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)

@@ -5,12 +5,16 @@ its numbers behind; the worker that takes its place takes its file over and coun
 tells of the present, the gauges, begins at zero with it, and that of the dead is not added up.
 """
 
+import contextlib
 import fcntl
 import itertools
 import mmap
 import os
+import shutil
 import struct
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
@@ -20,6 +24,9 @@ from server.metrics.cells import DOUBLE_BYTES, Layout, Numbers, numbers_in, priv
 _HEADER: Final = struct.Struct("<32sq")
 _HEADER_BYTES: Final = 64
 _MAX_SLOTS: Final = 1024
+_PREFIX: Final = "attachd-metrics-"
+_OWNER: Final = "owner"
+_NEW_S: Final = 60.0
 _MEMORY: Final = Path("/dev/shm")  # noqa: S108 (a folder of one's own is made in it)
 
 
@@ -132,7 +139,33 @@ def _is_locked(descriptor: int) -> bool:
     return False
 
 
-def shared_folder() -> tempfile.TemporaryDirectory[str]:
-    """A folder for the workers of a server, in memory where the system has one for that; it goes with the context."""
-    memory = _MEMORY if os.access(_MEMORY, os.W_OK) else None
-    return tempfile.TemporaryDirectory(prefix="attachd-metrics-", dir=memory, ignore_cleanup_errors=True)
+@contextlib.contextmanager
+def shared_folder() -> Iterator[Path]:
+    """A folder for the workers of a server, in memory where the system has one for that; it goes with the context.
+
+    Those go with it that servers left behind which were killed.
+    """
+    place = _MEMORY if os.access(_MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    for folder in place.glob(f"{_PREFIX}*"):
+        if _is_left(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=place, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        # Held until the process ends, however it does; its workers do not inherit it.
+        with (folder / _OWNER).open("wb") as owner:
+            fcntl.flock(owner, fcntl.LOCK_EX)
+            yield folder
+
+
+def _is_left(folder: Path) -> bool:
+    """Whether it is ours, of a server that is gone; a new one may not have its lock yet."""
+    try:
+        about = folder.stat()
+        if about.st_uid != os.getuid() or time.time() - about.st_mtime < _NEW_S:
+            return False
+        with (folder / _OWNER).open("rb") as owner:
+            return not _is_locked(owner.fileno())
+    except FileNotFoundError:  # killed before it had one; or gone just now
+        return True
+    except OSError:
+        return False

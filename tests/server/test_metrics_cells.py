@@ -5,6 +5,8 @@ import os
 import sqlite3
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -71,9 +73,23 @@ def test_another_layout_is_not_added_up(tmp_path: Path) -> None:
 
 def test_the_folder_goes_when_the_server_does() -> None:
     with shared_folder() as folder:
-        SharedCells(Path(folder), LAYOUT)
-        assert Path(folder).stat().st_mode & 0o077 == 0
-    assert not Path(folder).exists()
+        SharedCells(folder, LAYOUT)
+        assert folder.stat().st_mode & 0o077 == 0
+    assert not folder.exists()
+
+
+def test_the_next_server_removes_what_one_left_that_was_killed() -> None:
+    with shared_folder() as folder:
+        left = Path(tempfile.mkdtemp(prefix="attachd-metrics-", dir=folder.parent))
+        (left / "owner").touch()
+        (left / "0").touch()
+        with shared_folder():
+            assert left.exists(), "it may be just about to begin"
+        for each in (left, folder):
+            os.utime(each, (time.time() - 120,) * 2)
+        with shared_folder():
+            assert not left.exists()
+            assert folder.exists(), "it is in use"
 
 
 def test_the_layout_is_the_same_in_every_process() -> None:
