@@ -40,6 +40,9 @@ from server.stores import open_settled
 # Longer than the 60 s for which nginx keeps an idle connection to its upstream: the proxy closes first, and no request
 # meets a connection that is being closed.
 KEEP_ALIVE_S = 75
+# A worker that does not answer its supervisor for so long is replaced. It answers first when it has imported the program, which
+# on a busy machine, and with boto3 and asyncpg, takes longer than uvicorn's 5 s: then none would ever come up.
+WORKER_ANSWERS_S = 30
 BACKLOG = 2048
 _M_ARENA_MAX = -8  # malloc.h of glibc
 _KEPT_BYTES = 4 * 1024 * 1024  # freed memory that stays with the process
@@ -131,6 +134,7 @@ def uvicorn_config(settings: Settings, create: Callable[[], App]) -> uvicorn.Con
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=settings.server.shutdown_grace_seconds,
+        timeout_worker_healthcheck=WORKER_ANSWERS_S,
         backlog=BACKLOG,
     )
 

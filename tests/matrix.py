@@ -20,6 +20,8 @@ _RUNNERS = frozenset(
         "tests.server.streaming",
     }
 )
+# Tests that choose their engines themselves, whatever the run is for.
+_ONCE = ("tests/deployment/", "tests/engines/", "tests/faults/")
 # The fixtures that every test has, and those of tests that are about an engine, whatever the run is for.
 _BESIDE = frozenset({"engines", "_drop_backings", "postgresql", "s3"})
 # Files whose tests take longest, these first: whichever comes last keeps a worker busy alone.
@@ -53,7 +55,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def uses_store(item: pytest.Item) -> bool:
     """Whether the test has a database or bytes below it: by what its module imports, or by a fixture."""
-    if not isinstance(item, pytest.Function):
+    if not isinstance(item, pytest.Function) or item.nodeid.startswith(_ONCE):
         return False
     fixtures = item._fixtureinfo.name2fixturedefs  # noqa: SLF001 (pytest has no other way)
     definitions = [each for name, overriding in fixtures.items() if name not in _BESIDE for each in overriding]

@@ -15,6 +15,8 @@ import pytest
 from storage import fresh_id
 from tests.running import Attachd, run_attachd
 
+pytestmark = pytest.mark.only_on("sqlite", "local", reason="copies the folder of a stopped server, and makes its files old")
+
 DATABASE, BLOBS = "data/attachd.db", "data/blobs"  # the defaults of the settings
 NAMES = ("kept", "deleted", "expired")
 EXPIRED = "2020-01-01T00:00:00.000Z"  # a deletion longer ago than the default retention of 30 days

@@ -17,6 +17,9 @@ from schemas import Code, ServiceError
 from tests.engines.backing import BLOBS
 from tests.rest.live import IDLE_TIMEOUT_S, Client, Server, error, eventually
 
+in_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc, which this system lacks")
+on_disk = pytest.mark.only_on("local", reason="counts the descriptors of files")
+
 LARGE = b"%PDF-1.7\n" + bytes(20_000_000)
 
 
@@ -47,7 +50,8 @@ def slow_download(client: Client, url: str) -> socket.socket:
     return connection
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc, which this system lacks")
+@in_proc
+@on_disk
 @pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
 def test_a_download_stops_when_its_client_goes_away(
     client: Client, large: str, is_reset: bool, caplog: pytest.LogCaptureFixture
@@ -63,7 +67,8 @@ def test_a_download_stops_when_its_client_goes_away(
     assert not caplog.records  # it was not the idle time that ended them
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc, which this system lacks")
+@in_proc
+@on_disk
 def test_a_client_that_takes_nothing_is_left(client: Client, large: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "attachd.rest"), slow_download(client, large):
         assert eventually(lambda: open_blobs(client.server) == 1)
@@ -71,7 +76,8 @@ def test_a_client_that_takes_nothing_is_left(client: Client, large: str, caplog:
     assert any("the client took nothing for 1.5 seconds" in record.getMessage() for record in caplog.records)
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc, which this system lacks")
+@in_proc
+@on_disk
 def test_nothing_stays_open_after_answers(client: Client, large: str) -> None:
     for header in ("Range: bytes=5-", "Range: bytes=0-1", "If-None-Match: *", "If-Match: x", "Accept: application/json"):
         client.get(large, header)

@@ -194,14 +194,13 @@ def test_sweep(tmp_path: Path) -> None:
             for name in ("kept", "deleted", "lost")
         )
         assert client.post("/api/trpc/attachments.delete", json={"id": deleted}).is_success
-        blobs = tmp_path / "data" / "blobs"
-        folder = next(blobs.rglob(kept)).parent
-        orphan = folder / "0191c2b0-0000-7000-8000-00000000000a"
-        orphan.write_bytes(b"orphan")
-        key = folder.relative_to(blobs)
+        backing = server.backing
+        keys = {id: backing.key_of(id) for id in (kept, deleted, lost)}
+        orphan = keys[kept].replace(kept, "0191c2b0-0000-7000-8000-00000000000a")
+        backing.bytes.write(orphan, b"orphan")
         report = [
-            f"remove unfinished {key}/{orphan.name}",
-            f"remove deleted {key}/{deleted}",
+            f"remove unfinished {orphan}",
+            f"remove deleted {keys[deleted]}",
             "remove 1 unfinished (6 bytes)",
             "quarantine 0 unclaimed (0 bytes)",
             "remove 0 quarantined (0 bytes)",
@@ -210,11 +209,11 @@ def test_sweep(tmp_path: Path) -> None:
             "remove 0 unlinked (0 bytes)",
         ]
         assert server.run("sweep", "--dry-run").splitlines() == [f"would {line}" for line in report]
-        assert orphan.exists()
+        assert orphan in backing.bytes.kept()
         past = [line.replace("remove", "removed").replace("quarantine ", "quarantined ") for line in report]
         assert server.run("sweep").splitlines() == past
-        assert sorted(path.name for path in folder.iterdir()) == sorted([kept, lost])
-        (folder / lost).unlink()
+        assert backing.bytes.kept() == {keys[kept], keys[lost]}
+        backing.lose_bytes(lost)
         done = run_attachd("sweep", folder=tmp_path, **server.settings)
         assert done.returncode == 1
         assert done.stderr.splitlines() == [
