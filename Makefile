@@ -1,6 +1,6 @@
 # Each target installs what it needs by itself, and again only when the pins change: that is what the stamps in .venv are for.
 .DEFAULT_GOAL := help
-RUNS := test-sqlite-local
+RUNS := test-sqlite-local test-postgresql-local test-sqlite-s3 test-postgresql-s3
 .PHONY: help install run test check bench conformance format lint types typescript clean lock $(RUNS)
 PYTHON ?= python3
 # The tests run on each combination of engines (tests/matrix.py), in so many processes.

@@ -6,6 +6,7 @@ Counts are kept in the process, or in a Redis that all processes share.
 import math
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from limits import RateLimitItem, parse
 from limits.aio.strategies import FixedWindowRateLimiter
@@ -14,9 +15,15 @@ from limits.storage import storage_from_string
 
 from schemas import Code, RateLimited, ServiceError
 
+if TYPE_CHECKING:
+    from redis.asyncio import ConnectionPool
+
 Rate = RateLimitItem
 MEMORY = "memory://"
 REDIS_SCHEMES = ("redis", "rediss")
+# How long a Redis gets to take a connection, and to answer; it answers in less than a millisecond. By itself redis-py (7.4)
+# waits for ever for one that hangs, and comes back three times to one that is down, later each time.
+REDIS_TIMEOUT_S = 1.0
 
 
 def parse_rate(text: str) -> Rate:
@@ -24,13 +31,31 @@ def parse_rate(text: str) -> Rate:
     return parse(text)
 
 
+def _connections(redis_url: str) -> "ConnectionPool":
+    from redis.asyncio import ConnectionPool  # noqa: PLC0415 (an extra)
+    from redis.asyncio.retry import Retry  # noqa: PLC0415
+    from redis.backoff import NoBackoff  # noqa: PLC0415
+
+    once_more = Retry(NoBackoff(), 1)  # for a connection that ended while it was idle, as those to a restarted Redis have
+    return ConnectionPool.from_url(
+        redis_url, socket_connect_timeout=REDIS_TIMEOUT_S, socket_timeout=REDIS_TIMEOUT_S, retry=once_more
+    )
+
+
 class RateLimits:
     """The counts of a server. `storage_url` is `memory://`, or the URL of a Redis; `on_refused` is told whose limit it was."""
 
     def __init__(self, storage_url: str = MEMORY, on_refused: Callable[[str], None] = lambda _name: None) -> None:
         self._on_refused = on_refused
-        storage = storage_from_string(f"async+{storage_url}", wrap_exceptions=True, implementation="redispy")
+        self._pool = None if storage_url == MEMORY else _connections(storage_url)
+        options: dict[str, Any] = {} if self._pool is None else {"connection_pool": self._pool}
+        storage = storage_from_string(f"async+{storage_url}", wrap_exceptions=True, implementation="redispy", **options)
         self._limiter = FixedWindowRateLimiter(storage)
+
+    async def aclose(self) -> None:
+        """Close the connections to a Redis."""
+        if self._pool is not None:
+            await self._pool.disconnect()
 
     async def check(self) -> bool:
         """Whether what counts answers."""

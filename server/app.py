@@ -24,6 +24,7 @@ from rest import (
     WHOLE_ANSWER,
     Busy,
     NotFound,
+    RateLimits,
 )
 from schemas import ServiceError
 from server import openapi
@@ -93,6 +94,7 @@ class App:
         self._store: Store | None = None
         self._sockets: WebSocketEndpoint | None = None
         self._delivery: Delivery | None = None
+        self._rates: RateLimits | None = None
         # What each transport does when the process begins to stop.
         self._endings: list[Callable[[], None]] = []
         self._shapes = shapes(TRPC_PREFIX)
@@ -197,6 +199,8 @@ class App:
             await self._sockets.aclose()
         if self._delivery is not None:
             await self._delivery.aclose(self._settings.server.shutdown_grace_seconds)
+        if self._rates is not None:
+            await self._rates.aclose()
         if self._store is not None:
             await self._store.aclose()
         if self._observing is not None:
@@ -243,7 +247,8 @@ class App:
             Streams(lines, subscriptions),
             log,
         )
-        routes = rest_routes(settings, store, authenticator, self._openapi(), meters, observing.report(store))
+        self._rates = rates = RateLimits(settings.rates.storage_url, meters.refused)
+        routes = rest_routes(settings, store, authenticator, rates, self._openapi(), observing.report(store))
         self._fixed = {route.path: route.app for route in routes if not route.param_convertors}
         self._rest = Router(routes, redirect_slashes=False, default=NotFound(self._shapes))
 

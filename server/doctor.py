@@ -147,6 +147,9 @@ async def _rates(storage_url: str) -> list[Diagnosis]:
     if storage_url == MEMORY:
         return [Diagnosis(check, "ok", "each worker counts by itself")]
     place = urlsplit(storage_url).hostname or "Redis"  # without the password
-    if await RateLimits(storage_url).check():
+    rates = RateLimits(storage_url)
+    answers = await rates.check()
+    await rates.aclose()
+    if answers:
         return [Diagnosis(check, "ok", f"{place} answers")]
     return [Diagnosis(check, "fail", f"{place} does not answer: what is counted is refused", "start it, or name another")]

@@ -29,7 +29,7 @@ from rest import (
 )
 from schemas import ServiceError
 from server.credentials import Authenticator
-from server.metrics import Meters, MetricsReport
+from server.metrics import MetricsReport
 from server.setting_rules import metrics_networks, rate_of, trusted_proxies
 from server.settings import Settings
 from server.trpc import responses
@@ -39,10 +39,14 @@ READY_TIMEOUT_S = 5.0  # seconds that /readyz waits for the database and the sto
 
 
 def rest_routes(
-    settings: Settings, store: Store, authenticator: Authenticator, document: bytes, meters: Meters, report: MetricsReport
+    settings: Settings,
+    store: Store,
+    authenticator: Authenticator,
+    rates: RateLimits,
+    document: bytes,
+    report: MetricsReport,
 ) -> list[Route]:
     """All of them; `document` is what /openapi.json gives, `report` what /metrics does."""
-    rates = RateLimits(settings.rates.storage_url, meters.refused)
     return [
         *attachment_routes(
             store.attachments,

@@ -41,10 +41,9 @@ class Cluster:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for server in self.both:
-            with server.process:
-                if server.process.poll() is None:
-                    server.stop()
+        with contextlib.ExitStack() as stack:
+            for server in self.both:
+                stack.push(server)
 
     def kill(self, server: Attachd) -> None:
         """SIGKILL."""
