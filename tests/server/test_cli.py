@@ -82,7 +82,7 @@ def test_version(tmp_path: Path) -> None:
         pytest.param(
             ("sweep",),
             {"ATTACHD_UPLOAD_BACKEND": "s3"},
-            'upload.s3_bucket must name a bucket when upload.backend is "s3"',
+            'upload.s3_bucket must name a bucket when upload.backend is "s3", or the bytes are moved from or to it',
             id="s3",
         ),
         pytest.param((*SESSION, "--ttl", "1w"), {}, "Invalid value for '--ttl': '1w' is not a duration such as .*", id="ttl"),

@@ -166,7 +166,9 @@ ORIGIN = 'must be written as scheme, host and port without a path, such as "http
             id="cookie",
         ),
         pytest.param(
-            "[upload]\nbackend = 's3'", 'upload.s3_bucket must name a bucket when upload.backend is "s3"', id="bucket"
+            "[upload]\nbackend = 's3'",
+            'upload.s3_bucket must name a bucket when upload.backend is "s3", or the bytes are moved from or to it',
+            id="bucket",
         ),
         pytest.param("[upload]\nbackend = 'x'", 'upload.backend: unknown backend \'x\'; write "local" or "s3"', id="backend"),
         pytest.param(
