@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _DELETED_AT_ONCE = 1000  # the most that DeleteObjects takes
 _VACUUM_TIMEOUT_S = 60.0
-_FREED_AFTER_S = 2.0  # SeaweedFS lets go of the chunks of deleted objects in the background
+_FREED_AFTER_S = 1.0  # SeaweedFS lets go of the chunks of deleted objects in the background
 
 
 @contextlib.contextmanager

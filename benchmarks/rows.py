@@ -36,6 +36,8 @@ DATABASES = ("SQLite", "PostgreSQL")
 LOADS = ("get", "list", "page")
 _TURNS = 40
 _UNDER_LOAD = 1000  # requests that are repeated
+_PASSES = 5
+_LOAD_S = 2  # of each round and of warming up: there is no peer to compile
 _PRINCIPAL = Principal(kind="session", user_id=bulk.ORGANIZATION, organization_id=bulk.ORGANIZATION, role="member")
 
 
@@ -96,8 +98,9 @@ def measure_rows(database: str, scratch: Path, plan: Plan) -> RowsOutcome:
             stack.enter_context(contextlib.closing(Asker(Line(ours.port, ours.cookie), count)))
             for ours, count in zip(servers, SIZES, strict=True)
         ]
-        costs = uvloop.run(_costs(database, urls, askers, plan.rounds))
-        return RowsOutcome(costs=costs, loads=list(_loads(database, servers, askers, scratch, plan)))
+        costs = uvloop.run(_costs(database, urls, askers, _PASSES))
+        shorter = msgspec.structs.replace(plan, seconds=_LOAD_S, warm_up_seconds=_LOAD_S)
+        return RowsOutcome(costs=costs, loads=list(_loads(database, servers, askers, scratch, shorter)))
 
 
 @contextlib.contextmanager

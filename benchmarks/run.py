@@ -20,7 +20,7 @@ from benchmarks import machine, report
 from benchmarks.attachd import Setting
 from benchmarks.bars import IDLE_MIB, compare, cost_missed, memory_missed
 from benchmarks.calls import CASES, measure_calls
-from benchmarks.cluster import CALLS, FILES, measure_cluster_calls, measure_cluster_files, measure_cluster_memory
+from benchmarks.cluster import CALLS, FILES, SECONDS, measure_cluster_calls, measure_cluster_files, measure_cluster_memory
 from benchmarks.downloads import measure_downloads
 from benchmarks.load import Plan, Result
 from benchmarks.memory import Memory, measure_memory
@@ -29,7 +29,8 @@ from benchmarks.streams import STREAMS, measure_streams
 from benchmarks.uploads import measure_uploads
 
 PAGE = machine.ROOT / "docs" / "performance.md"
-_FULL = Plan(rounds=5, seconds=3, warm_up_seconds=6)
+_FULL = Plan(rounds=3, seconds=3, warm_up_seconds=6)
+_WARM_FILES_S = 3  # what moves files is warm earlier than what Node compiles
 _QUICK = Plan(rounds=2, seconds=2, warm_up_seconds=3)
 _CLUSTER = ("cluster-calls", "cluster-files", "cluster-memory")
 _ROWS = {"rows-sqlite": "SQLite", "rows-postgresql": "PostgreSQL"}
@@ -63,6 +64,8 @@ def main() -> int:
     options = _options()
     signal.signal(signal.SIGTERM, _leave)
     plan = _QUICK if options.quick else _FULL
+    if options.rounds:
+        plan = msgspec.structs.replace(plan, rounds=options.rounds)
     suites = [suite for name in options.only or _SUITES for suite in _GROUPS.get(name, (name,))]
     try:
         outcome = _measure(suites, plan, options.folder)
@@ -90,6 +93,7 @@ def _options() -> argparse.Namespace:
     names = (*_SUITES, *_GROUPS)
     parser = argparse.ArgumentParser(description="Measure attachd beside its peers.")
     parser.add_argument("--quick", action="store_true", help="two short rounds: for a first look, not for publishing")
+    parser.add_argument("--rounds", type=int, metavar="N", help="of each case (default: 3; five take half an hour)")
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--publish", action="store_true", help="put the tables into docs/performance.md")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample to FILE")
@@ -129,12 +133,13 @@ def _results(suites: Sequence[str], plan: Plan, fast: Path, slow: Path) -> Itera
         yield from measure_calls(cases, fast, plan)
     if streams := [case for case in STREAMS if case in suites]:
         yield from measure_streams(streams, fast, plan)
+    of_files = msgspec.structs.replace(plan, warm_up_seconds=_WARM_FILES_S)
     if "upload" in suites:
-        yield from measure_uploads("upload", fast, plan, fsync=False)
+        yield from measure_uploads("upload", fast, of_files, fsync=False)
     if "disk" in suites:
-        yield from measure_uploads("disk", slow, plan, fsync=True)
+        yield from measure_uploads("disk", slow, of_files, fsync=True)
     if "download" in suites:
-        yield from measure_downloads(slow, plan)
+        yield from measure_downloads(slow, of_files)
     if "cluster-calls" in suites:
         yield from measure_cluster_calls(fast, plan)
     if "cluster-files" in suites:
@@ -151,7 +156,8 @@ def _memory(suites: Sequence[str], fast: Path, slow: Path) -> Iterator[tuple[str
 
 def _how(plan: Plan) -> dict[str, str]:
     rounds = f"{plan.rounds} rounds of {plan.seconds} s after {plan.warm_up_seconds} s of load on each server"
-    return {"date": dt.datetime.now(dt.UTC).date().isoformat(), "rounds": f"{rounds}, interleaved; medians"}
+    files = f"files after {_WARM_FILES_S} s, those in S3 {SECONDS} s a round"
+    return {"date": dt.datetime.now(dt.UTC).date().isoformat(), "rounds": f"{rounds} ({files}), interleaved; medians"}
 
 
 def _blocks(outcome: Outcome) -> dict[str, str]:
