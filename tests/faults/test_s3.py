@@ -105,6 +105,15 @@ def test_download_that_fails_once(site: Site, proxy: S3Proxy, fault: Fault) -> N
     site.settle()
 
 
+def test_a_download_is_one_get(site: Site, proxy: S3Proxy) -> None:
+    """It had been one for every 256 KiB: 4 files of 25 MiB a second, and 25 since (2026-11)."""
+    id = site.upload(size=IN_PARTS)
+    with proxy.at("GetObject", "internal-error", after=1) as hits:
+        site.check_bytes(id, site.acknowledged[id])
+    assert not hits
+    site.settle()
+
+
 def test_download_that_ends_early(site: Site, proxy: S3Proxy) -> None:
     """The answer has begun, with its length: it ends early, which every client notices."""
     id = site.upload(size=IN_PARTS)
