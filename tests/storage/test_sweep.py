@@ -9,6 +9,7 @@ import pytest
 from schemas import Record
 from storage import API_A, Details, Store, SweepReport, fresh_id
 from storage.catalog import UpkeepTable
+from storage.sweep import SweepAges
 from tests.engines.backing import Backing
 from tests.storage.conftest import PNG, caller, files, keep
 
@@ -153,3 +154,41 @@ async def test_more_unlinked_media_than_a_batch(store: Store, backing: Backing, 
         await keep_media(store)
     assert len((await sweep(store, unlinked_s=-1)).unlinked) == 7
     assert backing.bytes.kept() == set()
+
+
+async def test_whole_bytes_of_nobody_lie_in_quarantine_first(store: Store, backing: Backing) -> None:
+    kept, key = await keep(store.attachments), f"attachments/org-1/{fresh_id()}"
+    backing.bytes.write(key, b"12345")
+    now = SweepAges(grace_s=-60, quarantine_s=DAY, retention_s=DAY, unlinked_s=DAY)
+    assert await swept(store, now, dry_run=True) == SweepReport(quarantined=[key], quarantined_bytes=5)
+    assert await swept(store, now) == SweepReport(quarantined=[key], quarantined_bytes=5)
+    assert backing.bytes.kept() == {backing.key_of(kept), f"quarantine/{key}"}
+    assert backing.bytes.read(f"quarantine/{key}") == b"12345"
+    assert await swept(store, now) == SweepReport(), "it came there just now"
+    later = SweepAges(grace_s=-60, quarantine_s=1e-9, retention_s=DAY, unlinked_s=DAY)
+    assert await swept(store, later) == SweepReport(discarded=[f"quarantine/{key}"], discarded_bytes=5)
+    assert backing.bytes.kept() == {backing.key_of(kept)}
+
+
+async def test_what_is_claimed_comes_back_from_quarantine(store: Store, backing: Backing) -> None:
+    id, other = await keep(store.attachments), await keep(store.attachments)
+    key, there = backing.key_of(id), backing.key_of(other)
+    backing.bytes.write(f"quarantine/{key}", backing.bytes.read(key))
+    backing.bytes.remove(key)
+    backing.bytes.write(f"quarantine/{there}", b"old")
+    ages = SweepAges(grace_s=-60, quarantine_s=DAY, retention_s=DAY, unlinked_s=DAY)
+    report = await swept(store, ages)
+    assert report == SweepReport(released=[f"quarantine/{key}"], released_bytes=len(PNG) + 1)
+    assert backing.bytes.read(key) == backing.bytes.read(there) == PNG + b"x"
+    async with await store.attachments.download(caller(), id) as download:
+        assert await download.read(0, len(PNG)) == PNG
+
+
+async def swept(store: Store, ages: SweepAges, *, dry_run: bool = False) -> SweepReport:
+    return await store.sweep(
+        grace_s=ages.grace_s,
+        quarantine_s=ages.quarantine_s,
+        retention_s=ages.retention_s,
+        unlinked_s=ages.unlinked_s,
+        dry_run=dry_run,
+    )
