@@ -47,7 +47,7 @@ def test_the_life_of_an_attachment(pair: tuple[Attachd, Attachd]) -> None:
         id = stored["id"]
         assert [item["id"] for item in call(yours, "attachments.list", {"conversationId": conversation})] == [id]
         assert call(yours, "attachments.get", {"id": id}) == call(mine, "attachments.get", {"id": id})
-        page = call(yours, "attachments.page", {"conversation_id": conversation})
+        page = call(yours, "attachments.page", {"conversationId": conversation})
         assert [item["id"] for item in page["items"]] == [id]
         path = f"/api/attachments/{id}/download"
         whole = yours.get(path)
