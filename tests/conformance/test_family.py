@@ -11,6 +11,7 @@ from schemas import Code
 from storage import API_A
 from tests.conformance.node import npm_install
 from tests.conformance.test_clients import CLIENTS, MISSING, TIMESTAMP, Client, Link, Reply, Trpc, mutate, query
+from tests.engines.backing import STORAGE
 from tests.running import Attachd
 
 LINKS = ("httpLink", "httpBatchLink", "wsLink")
@@ -270,6 +271,7 @@ def test_limits(trpc: Trpc) -> None:
         "max_filename_bytes": 255,
         "max_batch_size": 100,
         "max_ids": 100,
+        "direct": STORAGE == "s3",
     }
 
 

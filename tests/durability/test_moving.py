@@ -196,16 +196,19 @@ def test_it_goes_on_after_it_was_killed(filled: Attachd, target: str, tmp_path: 
     assert_agrees(filled)
 
 
-def test_one_at_a_time(filled: Attachd, tmp_path: Path) -> None:
+def test_one_at_a_time(filled: Attachd, tmp_path: Path, s3: SharedS3) -> None:
     command = [sys.executable, "-m", "server", "migrate-storage", "--to", "s3", "--max-mb-per-second", "0.1"]
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(**filled.settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
             deadline = time.monotonic() + 30
-            while "another process is copying" not in (done := move(filled, "s3", "--max-mb-per-second", "0.1"))[2]:
+            prefix = filled.settings["ATTACHD_UPLOAD_S3_PREFIX"]
+            while not s3.client().list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}attachments/")["KeyCount"]:
                 assert time.monotonic() < deadline
-            assert done[0] == 1
+                time.sleep(0.05)
+            done = move(filled, "s3")
+            assert (done[0], "another process is copying" in done[2]) == (1, True)
         finally:
             process.kill()
 

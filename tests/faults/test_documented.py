@@ -65,7 +65,11 @@ ROWS = {
         "test_s3.test_upload",
         "test_s3.test_an_object_with_another_etag_is_looked_at",
     ),
-    "S3 breaks off in a download": ("test_s3.test_download_that_fails_once", "test_s3.test_download_that_ends_early"),
+    "S3 breaks off in a download": (
+        "test_s3.test_a_download_is_one_get",
+        "test_s3.test_download_that_fails_once",
+        "test_s3.test_download_that_ends_early",
+    ),
     "S3 fails while a direct upload is completed": (
         "test_direct.test_complete",
         "test_direct.test_complete_that_fails_once",

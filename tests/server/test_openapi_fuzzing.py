@@ -23,6 +23,7 @@ EXAMPLES = 15  # of each operation, beside those of each limit in its schema
 PARTICULAR = {
     *("upload-file", "attachments.upload", "attachments.rename", "attachments.page", "attachments.page.post"),
     *("download-file", "download-file-head", "upload-media", "get-media", "get-media-head"),
+    *("attachments.createUpload", "attachments.completeUpload"),  # only of a server whose files are in a bucket
     "send-message",  # mail addresses
     "upload-widget-media",  # takes another credential than the others
     *("files-upload", "files-upload-v1", "files-preview", "files-preview-head", "files-preview-v1", "files-preview-v1-head"),
