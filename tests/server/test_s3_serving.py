@@ -35,7 +35,7 @@ def settings(s3: SharedS3) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, settings: dict[str, Any]) -> Iterator[Attachd]:
     """A server that redirects."""
-    with Attachd(tmp_path_factory.mktemp("s3"), **settings) as running:
+    with Attachd(tmp_path_factory.mktemp("s3"), **settings, ATTACHD_UPLOAD_S3_PROXY="false") as running:
         yield running
 
 
