@@ -48,6 +48,7 @@ async def no_pace(_size: int) -> None:
 
 async def _pieces(blobs: Blobs, key: str, size: int, pace: Pace) -> AsyncGenerator[bytes | bytearray, None]:
     reader = blobs.open(key)
+    reader.expect(0, size)
     try:
         for offset in range(0, size, PIECE_BYTES):
             piece = await reader.read(offset, min(PIECE_BYTES, size - offset))
