@@ -7,15 +7,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import pytest
 
 from tests.engines.postgresql_server import PostgresqlServer
-from tests.faults.apis import APIS, Api, mutation, query
+from tests.faults.apis import APIS, Api, query
+from tests.faults.calls import MUTATIONS, QUERIES
 from tests.faults.conftest import TIMEOUT_S
 from tests.faults.database_proxy import DatabaseProxy, Fault
 from tests.faults.listener import Listener
-from tests.faults.site import OTHER, Site, refused, unavailable
+from tests.faults.site import Site, refused, unavailable
 
 pytestmark = pytest.mark.only_on("sqlite", "local", reason="these tests choose their engines themselves")
 
@@ -58,19 +58,7 @@ STEPS: list[tuple[str, str, Fault]] = [
 DONE: list[tuple[str, Fault]] = [("answer-cut", "cut-after"), ("unanswered", "no-answer")]
 # What is begun anew, on another connection if need be, since nothing can have been done.
 MENDED = [step for step in STEPS if step[0] in {"begin-cut", "update-cut", "update-answer-cut", "update-deadlock"}]
-MUTATIONS: dict[str, Callable[[Site, str], httpx.Response]] = {
-    "delete": lambda site, one: mutation(site.session, "attachments.delete", id=one),
-    "attach": lambda site, one: mutation(site.session, "attachments.attach", ids=[one], conversationId=site.conversation),
-    "rename": lambda site, one: mutation(site.session, "attachments.rename", id=one, filename=OTHER),
-}
-QUERIES: dict[str, Callable[[Site, str], httpx.Response]] = {
-    "get": lambda site, one: query(site.session, "attachments.get", id=one),
-    "getMany": lambda site, one: query(site.session, "attachments.getMany", ids=[one]),
-    "list": lambda site, _: query(site.session, "attachments.list", conversationId=site.conversation),
-    "page": lambda site, _: query(site.session, "attachments.page", limit=5),
-    "usage": lambda site, _: query(site.session, "attachments.usage"),
-    "url": lambda site, one: query(site.session, "attachments.url", id=one),
-}
+READS = QUERIES | {"url": lambda site, one: query(site.session, "attachments.url", id=one)}
 DOWNS: dict[str, Callable[[DatabaseProxy], Any]] = {"down": DatabaseProxy.down, "silent": DatabaseProxy.silent}
 
 
@@ -145,13 +133,13 @@ def test_every_api(site: Site, proxy: DatabaseProxy, name: str) -> None:
 def test_every_procedure(site: Site, proxy: DatabaseProxy, name: str) -> None:
     id = site.upload()
     with DOWNS[name](proxy):
-        for call in (*QUERIES.values(), *MUTATIONS.values()):
+        for call in (*READS.values(), *MUTATIONS.values()):
             refused(call(site, id))
         unavailable(site.download(id))
         assert site.session.get("/healthz").status_code == 200
         site.wait_until(lambda: site.session.get("/readyz").status_code == 503)
     site.recover()
-    for call in QUERIES.values():
+    for call in READS.values():
         assert call(site, id).status_code == 200
     site.wait_until(lambda: site.session.get("/readyz").status_code == 200)
     site.settle()

@@ -4,14 +4,14 @@ import contextlib
 import errno
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import httpx
 import pytest
 
-from tests.faults.apis import APIS, Api, mutation, query
+from tests.faults.apis import APIS, Api, query
+from tests.faults.calls import MUTATIONS, QUERIES
 from tests.faults.kernel import Call, Kernel
-from tests.faults.site import BUSY_TIMEOUT_S, OTHER, Site, refused, unavailable
+from tests.faults.site import BUSY_TIMEOUT_S, Site, refused, unavailable
 
 pytestmark = pytest.mark.only_on("sqlite", "local", reason="these tests choose their engines themselves")
 
@@ -22,18 +22,6 @@ FAULTS: list[tuple[str, Call, str, int]] = [
     ("sync-EIO", "fsync", r"attachd\.db-wal$", errno.EIO),
     ("sync-ENOSPC", "fsync", r"attachd\.db-wal$", errno.ENOSPC),
 ]
-MUTATIONS: dict[str, Callable[[Site, str], httpx.Response]] = {
-    "delete": lambda site, one: mutation(site.session, "attachments.delete", id=one),
-    "attach": lambda site, one: mutation(site.session, "attachments.attach", ids=[one], conversationId=site.conversation),
-    "rename": lambda site, one: mutation(site.session, "attachments.rename", id=one, filename=OTHER),
-}
-QUERIES: dict[str, Callable[[Site, str], httpx.Response]] = {
-    "get": lambda site, one: query(site.session, "attachments.get", id=one),
-    "getMany": lambda site, one: query(site.session, "attachments.getMany", ids=[one]),
-    "list": lambda site, _: query(site.session, "attachments.list", conversationId=site.conversation),
-    "page": lambda site, _: query(site.session, "attachments.page", limit=5),
-    "usage": lambda site, _: query(site.session, "attachments.usage"),
-}
 
 
 @contextlib.contextmanager
