@@ -14,6 +14,7 @@ import pytest
 
 from server.plugins import load_routers
 from server.settings import SettingsError, load_settings
+from tests.rest.live import eventually
 from tests.running import ROOT, Attachd, environment, run_attachd
 
 IMPORTS = "from procedures import Context, Router, procedure\n\nrouter = Router()\n"
@@ -179,16 +180,20 @@ def test_a_plugin_is_served_in_every_worker(tmp_path: Path, workers: str) -> Non
         assert server.stop() == 0
 
 
+def importers(folder: Path) -> set[int]:
+    """The processes that imported the plugin of the next test."""
+    return {int(path.name[4:]) for path in folder.glob("pid-*")}
+
+
 def test_a_plugin_that_breaks_later_stops_the_server(tmp_path: Path) -> None:
     """A worker that is replaced imports anew; one that cannot must not be replaced for ever."""
     write(tmp_path, "plugin.py", f"{HELLO}\nimport os, pathlib\npathlib.Path(f'pid-{{os.getpid()}}').touch()")
     # uvicorn never closes the standard input of a worker, of which Python would warn between the lines of the log.
     settings = {"ATTACHD_SERVER_PLUGINS": "plugin:router", "PYTHONWARNINGS": ""}
     with Attachd(tmp_path, "--workers", "2", credentials=False, **settings) as server:
+        assert eventually(lambda: len(importers(tmp_path)) == 3)  # the supervisor and two workers
         write(tmp_path, "plugin.py", "1 / 0")
-        workers = [int(path.name[4:]) for path in tmp_path.glob("pid-*")]
-        workers.remove(server.process.pid)
-        os.kill(workers[0], signal.SIGKILL)
+        os.kill((importers(tmp_path) - {server.process.pid}).pop(), signal.SIGKILL)
         assert server.process.wait(30) == 3
         errors = [str(line["traceback"]) for line in server.lines() if "traceback" in line]
         assert ["importing plugin fails: ZeroDivisionError" in error for error in errors] == [True]
