@@ -95,6 +95,7 @@ class Changes:
         self._timer: asyncio.TimerHandle | None = None
         self._task: asyncio.Task[None] | None = None
         self._news = False
+        self._failing = False  # the log cannot be read
         self._closed = False
 
     async def follow(
@@ -199,10 +200,19 @@ class Changes:
                 if await self._hand_out_some(self._place):
                     self._news = True
                     await asyncio.sleep(0)  # they take what they were given
-        except ServiceError:
-            logger.warning("the log of events could not be read; it is tried again", exc_info=True)
+            self._note(None)
+        except ServiceError as error:
+            self._note(error)
         finally:
             self._task = None
+
+    def _note(self, failure: ServiceError | None) -> None:
+        """Say when an outage of the log begins and when it is over, not with each attempt between."""
+        if failure is not None and not self._failing:
+            logger.warning("the log of events could not be read; it is tried again", exc_info=failure)
+        elif self._failing and failure is None:
+            logger.info("the log of events can be read again")
+        self._failing = failure is not None
 
     async def _hand_out_some(self, place: int) -> bool:
         """Hand out some events behind that place; whether there may be more."""

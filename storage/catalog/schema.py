@@ -118,6 +118,8 @@ def _migrate_sqlite(path: Path, upgrade: Any) -> None:
     import sqlalchemy  # noqa: PLC0415
 
     path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.touch(0o600)  # as the files of attachments; SQLite gives the files beside it the same permissions
     engine = sqlalchemy.create_engine("sqlite://", creator=lambda: connect(path, _MIGRATION_TIMEOUT_S))
     # The driver must not begin transactions by itself, and two processes that both found an old schema must not both write.
     sqlalchemy.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))

@@ -26,8 +26,8 @@ class Folder:
     """A folder of the local disk, and the worker threads for it."""
 
     def __init__(self, directory: Path) -> None:
-        """Creates the directory. Raises OSError when that fails."""
-        directory.mkdir(parents=True, exist_ok=True)
+        """Creates the directory, for this user alone. Raises OSError when that fails."""
+        directory.mkdir(0o700, parents=True, exist_ok=True)
         self.root = str(directory.resolve())
         self._threads = Threads(min(MAX_WORKER_THREADS, 2 * available_cores()), "attachd-disk")
         self.run = self._threads.run

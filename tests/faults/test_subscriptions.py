@@ -26,9 +26,14 @@ def test_reads_fail_meanwhile(site: Site, kernel: Kernel) -> None:
         with kernel.at("read", r"attachd\.db(-wal)?$", errno.EIO) as hits:
             expected += created(site, site.conversation)
             site.wait_until(lambda: hits)
+            failed = len(hits)
+            site.wait_until(lambda: len(hits) > failed + 2)
         expected += created(site, site.conversation)
         site.wait_until(lambda: len(listener.heard) >= len(expected))
     assert listener.heard == expected
+    # An outage is two lines, however often it was tried again.
+    site.wait_until(lambda: site.logged("the log of events can be read again"))
+    assert site.logged("the log of events") == 2
 
 
 def test_who_comes_while_reads_fail_comes_again(site: Site, kernel: Kernel) -> None:

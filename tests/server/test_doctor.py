@@ -51,8 +51,7 @@ def test_a_fresh_machine(tmp_path: Path) -> None:
 
 def test_a_machine_that_serves(tmp_path: Path) -> None:
     run_attachd("migrate", folder=tmp_path)
-    (tmp_path / "data" / "blobs").mkdir(mode=0o700)
-    (tmp_path / "data" / "attachd.db").chmod(0o600)
+    run_attachd("sweep", folder=tmp_path)  # opens the folder of blobs
     before = sorted(path.name for path in tmp_path.rglob("*") if not path.name.endswith(("-wal", "-shm")))
     code, found = examined(tmp_path)
     assert (code, unhealthy(found)) == (0, {})
