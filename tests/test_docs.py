@@ -98,7 +98,8 @@ async def served_routes(folder: Path) -> list[str]:
 
     task = asyncio.create_task(app({"type": "lifespan"}, messages.get, send))
     await messages.put({"type": "lifespan.startup"})
-    await started.wait()
+    await asyncio.wait({task, asyncio.create_task(started.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    assert not task.done(), task.exception()
     routes = [route.path for route in app._rest.routes if isinstance(route, Route)]  # type: ignore[attr-defined]  # noqa: SLF001
     await messages.put({"type": "lifespan.shutdown"})
     await task
