@@ -97,10 +97,22 @@ def run(settings: Settings, listening: socket.socket) -> int:
             return 0
         with shared_folder() as folder:
             config = uvicorn_config(settings, functools.partial(_create_app, settings, folder))
-            supervisor = Multiprocess(config, sockets=[listening])
+            supervisor = _Supervisor(config, sockets=[listening])
             supervisor.run()
     failed = any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes)
     return STARTUP_FAILURE if failed else 0
+
+
+class _Supervisor(Multiprocess):
+    """uvicorn's, which sees at once when a worker dies that owes it an answer."""
+
+    def keep_subprocess_alive(self) -> None:
+        """Replace the workers that died or do not answer."""
+        # While this process has their end of the pipe, too, it does not end with them: all of WORKER_ANSWERS_S is waited for an
+        # answer, and no other worker looked after.
+        for process in self.processes:
+            process.child_conn.close()
+        super().keep_subprocess_alive()
 
 
 def serve(settings: Settings) -> int:

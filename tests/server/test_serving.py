@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from server.serving import WORKER_ANSWERS_S
 from tests.running import Attachd, BareAttachd, environment
 
 CONVERSATION = "0191c2b0-0000-7000-8000-000000000003"
@@ -163,7 +164,9 @@ def test_two_workers_share_one_database(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
-def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_a_worker_that_dies_is_replaced(tmp_path: Path, *, is_asked: bool) -> None:
+    """At once, also if it dies when its supervisor has asked it for a sign of life and waits for that."""
     with Attachd(tmp_path, "--workers", "2") as server:
         children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text(encoding="ascii").split()
         worker = next(
@@ -171,8 +174,11 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path) -> None:
             for child in children
             if "resource_tracker" not in Path(f"/proc/{child}/cmdline").read_text(encoding="utf-8")
         )
+        if is_asked:
+            os.kill(worker, signal.SIGSTOP)
+            time.sleep(2)  # it is asked twice a second
         os.kill(worker, signal.SIGKILL)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + WORKER_ANSWERS_S / 2
         while not any("died" in str(line.get("message")) for line in server.lines()):
             assert time.monotonic() < deadline, server.log.read_text()
             time.sleep(0.1)
