@@ -5,7 +5,7 @@ Each check has its time and fails alone. None changes anything but for objects a
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -39,7 +39,7 @@ def checks_of(settings: Settings, config: Path | None) -> list[Check]:
     found = [
         Check("settings", lambda: _now(examine_settings(settings, config))),
         Check("database.url", lambda: _database(settings)),
-        _place("upload.backend", place_of(upload, upload.backend)),
+        _place("upload.backend", place_of(upload, upload.backend), settings.server.allowed_origins),
     ]
     if (fallback := fallback_of(upload)) is not None:
         found.append(_place("upload.fallback", fallback))
@@ -53,11 +53,11 @@ def checks_of(settings: Settings, config: Path | None) -> list[Check]:
     return found
 
 
-def _place(name: str, place: Path | S3Options) -> Check:
+def _place(name: str, place: Path | S3Options, origins: Sequence[str] = ()) -> Check:
     if isinstance(place, S3Options):
         read_timeout_s = min(place.read_timeout_s, _CALL_TIMEOUT_S)
         place = msgspec.structs.replace(place, attempts=1, read_timeout_s=read_timeout_s)
-    return Check(name, lambda: examine_blobs(place))
+    return Check(name, lambda: examine_blobs(place, origins))
 
 
 async def _now(found: Iterator[Diagnosis]) -> list[Diagnosis]:

@@ -1,6 +1,7 @@
 """From what names a place for blobs to the place."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 from schemas import Code, ServiceError
@@ -19,13 +20,16 @@ def open_blobs(place: Path | S3Options, *, create: bool = True) -> Blobs:
     return _open_folder(place, create=create) if isinstance(place, Path) else _open_bucket(place)
 
 
-async def examine_blobs(place: Path | S3Options) -> list[Diagnosis]:
-    """How it is with a folder or a bucket, for operators: found out by writing and reading a few bytes."""
+async def examine_blobs(place: Path | S3Options, origins: Sequence[str] = ()) -> list[Diagnosis]:
+    """How it is with a folder or a bucket, for operators: found out by writing and reading a few bytes.
+
+    `origins` are those of pages that may want to send files to the bucket themselves.
+    """
     if isinstance(place, Path):
         return await asyncio.to_thread(examine_folder, place)
     from storage.s3.diagnosis import examine_bucket  # noqa: PLC0415
 
-    return await examine_bucket(place)
+    return await examine_bucket(place, origins)
 
 
 def _open_folder(directory: Path, *, create: bool) -> Blobs:

@@ -2,17 +2,18 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException
 from typing import Any
-from urllib.request import urlopen
+from urllib.request import Request, urlopen
 
 from botocore.exceptions import ClientError
 
 from schemas import ServiceError
 from storage.diagnosis import Diagnosis, clock
 from storage.ids import fresh_id
+from storage.incoming import INCOMING
 from storage.options import S3Options
 from storage.s3.client import Bucket
 from storage.s3.errors import FAILURES, code_of, unavailable
@@ -24,16 +25,17 @@ _UNKNOWN = frozenset({"AccessDenied", "NotImplemented", "MethodNotAllowed"})
 _PUBLIC_TIMEOUT_S = 5.0
 
 
-async def examine_bucket(options: S3Options) -> list[Diagnosis]:
-    """What is found out by calling the store."""
+async def examine_bucket(options: S3Options, origins: Sequence[str] = ()) -> list[Diagnosis]:
+    """What is found out by calling the store; `origins` are those of pages that may want to send files there."""
     try:
         bucket = Bucket(options)
     except ValueError as error:
         return [Diagnosis(_ENDPOINT, "fail", str(error), "write the URL of an S3 endpoint")]
     try:
         found = await bucket.call(_reach, bucket)
-        for work in (_permissions, _multipart, _lifecycle, _public, _spool):
+        for work in (_permissions, _multipart, _incoming, _lifecycle, _public, _spool):
             found += await bucket.call(lambda work=work: list(work(bucket)))
+        found += await bucket.call(lambda: [_page(bucket, origin) for origin in origins])
         return found
     except ServiceError as error:
         return [Diagnosis(_BUCKET, "fail", str(error), "then run `attachd doctor` again")]
@@ -98,6 +100,38 @@ def _multipart(bucket: Bucket) -> Iterator[Diagnosis]:
         "ListBucketMultipartUploads",
         lambda: client.list_multipart_uploads(Bucket=bucket.name, Prefix=prefix, MaxUploads=1),
     )
+
+
+def _incoming(bucket: Bucket) -> Iterator[Diagnosis]:
+    """What clients send to the bucket themselves is taken over by copying it from where they may write."""
+    client, source, target = bucket.client, bucket.where(f"{INCOMING}{CHECK}{fresh_id()}"), bucket.where(f"{CHECK}{fresh_id()}")
+    try:
+        client.put_object(Body=_CONTENT, Key=source["Key"], **bucket.args)
+        client.copy_object(CopySource={"Bucket": bucket.name, "Key": source["Key"]}, Key=target["Key"], **bucket.args)
+        for where in (source, target):
+            client.delete_object(**where)
+    except FAILURES as error:
+        text = f"direct uploads: {unavailable(error, bucket.options)}"
+        mend = f"allow s3:PutObject, s3:GetObject and s3:DeleteObject below {bucket.options.prefix}{INCOMING}"
+        yield Diagnosis(_BUCKET, "fail", text, mend)
+    else:
+        yield Diagnosis(_BUCKET, "ok", "direct uploads can be taken over")
+
+
+def _page(bucket: Bucket, origin: str) -> Diagnosis:
+    """Ask as a browser does before a page may send a part (WHATWG Fetch, CORS-preflight request)."""
+    where = bucket.where(f"{INCOMING}{CHECK}{fresh_id()}")
+    url = bucket.signer.generate_presigned_url("put_object", Params={**where})
+    headers = {"Origin": origin, "Access-Control-Request-Method": "PUT"}
+    try:
+        with urlopen(Request(url, method="OPTIONS", headers=headers), timeout=_PUBLIC_TIMEOUT_S) as answer:  # noqa: S310 (as below)
+            allowed = answer.headers.get("Access-Control-Allow-Origin")
+    except (OSError, HTTPException):  # a status that says no, too
+        allowed = None
+    if allowed in ("*", origin):
+        return Diagnosis(_BUCKET, "ok", f"pages of {origin} may send files to it")
+    text = f"pages of {origin} cannot send files to it themselves: no CORS rule of the bucket allows that"
+    return Diagnosis(_BUCKET, "warn", text, 'add the rule of docs/operations.md, "Direct uploads", if they are to')
 
 
 def _lifecycle(bucket: Bucket) -> Iterator[Diagnosis]:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import socket
 import sqlite3
 import subprocess
@@ -10,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -188,6 +190,7 @@ def test_a_bucket(tmp_path: Path, s3: SharedS3) -> None:
     texts = " ".join(of(found, "upload.s3_bucket", "ok"))
     names = ("PutObject", "GetObject", "DeleteObject", "UploadPart", "AbortMultipartUpload", "ListBucketMultipartUploads")
     assert [name for name in names if f"{name} works" not in texts] == []
+    assert "direct uploads can be taken over" in texts
     assert of(found, "upload.s3_endpoint_url", "ok")[0].startswith("the clock of this machine and the store's differ by ")
     assert of(found, "upload.s3_public_endpoint_url", "ok") == [f"{s3.url} answers | "]
     bucket = settings["ATTACHD_UPLOAD_S3_BUCKET"]
@@ -217,6 +220,18 @@ def test_where_clients_are_sent_that_cannot_be_reached(tmp_path: Path, s3: Share
     code, found = examined(tmp_path, **s3.fresh_prefix(), ATTACHD_UPLOAD_S3_PUBLIC_ENDPOINT_URL="http://127.0.0.1:1")
     assert code == 0
     assert of(found, "upload.s3_public_endpoint_url", "warn")[0].startswith("http://127.0.0.1:1 cannot be reached from here: ")
+
+
+def test_pages_that_may_send_files_to_the_bucket(tmp_path: Path, s3: SharedS3) -> None:
+    settings = s3.fresh_prefix() | {"ATTACHD_UPLOAD_S3_BUCKET": (bucket := f"pages-{secrets.token_hex(4)}")}
+    s3.client().create_bucket(Bucket=bucket)
+    rule: Any = {"AllowedOrigins": ["https://app.example.com"], "AllowedMethods": ["POST", "PUT"], "AllowedHeaders": ["*"]}
+    s3.client().put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": [rule]})
+    origins = "https://app.example.com,https://other.example.com"
+    _, found = examined(tmp_path, **settings, ATTACHD_SERVER_ALLOWED_ORIGINS=origins)
+    assert "pages of https://app.example.com may send files to it | " in of(found, "upload.s3_bucket", "ok")
+    (told,) = [text for text in of(found, "upload.s3_bucket", "warn") if "CORS" in text]
+    assert told.startswith("pages of https://other.example.com cannot send files to it themselves: ")
 
 
 def test_both_places_while_bytes_are_moved(tmp_path: Path, s3: SharedS3) -> None:
