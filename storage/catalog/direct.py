@@ -25,6 +25,8 @@ _COLUMNS = (
 _OPEN = sql(
     "SELECT count(*) FROM direct_uploads WHERE organization_id = ? AND owner_id = ? AND state = 'open' AND expires_at > ?"
 )
+# Nobody else opens one of the caller's between the count and the row. SQLite has one writer at a time.
+_LOCK_OWNER = sql("", "SELECT pg_advisory_xact_lock(hashtextextended(?, 0))")
 _INSERT = sql(f"INSERT INTO direct_uploads ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")  # noqa: S608 (constant)
 _FIND = sql(f"SELECT {_COLUMNS} FROM direct_uploads WHERE id = ?")  # noqa: S608 (constant)
 _END = sql("UPDATE direct_uploads SET state = ? WHERE id = ? AND state = 'open' RETURNING 1")
@@ -74,6 +76,7 @@ class DirectTable:
         """Add one, unless the caller has `most` open ones already."""
 
         def script() -> Script[bool]:
+            yield _LOCK_OWNER, (f"direct_uploads {upload.organization_id} {upload.owner_id}",)
             ((count,),) = yield _OPEN, (upload.organization_id, upload.owner_id, now)
             if count >= most:
                 return False

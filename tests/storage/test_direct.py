@@ -210,6 +210,14 @@ async def test_a_caller_has_so_many_open_uploads(site: Site) -> None:
             await plan(store, 1)
 
 
+async def test_as_many_at_once(site: Site) -> None:
+    """Of calls that come together, at two processes, no more than the limit go well."""
+    async with await site.open(direct_max_open=3) as one, await site.open(direct_max_open=3) as other:
+        plans = await asyncio.gather(*(plan(store, 1) for store in (one, other) * 10), return_exceptions=True)
+        refused = [each for each in plans if isinstance(each, ServiceError)]
+        assert [each.code for each in refused] == [Code.TOO_MANY_REQUESTS] * 17
+
+
 @pytest.mark.parametrize(
     ("filename", "size", "code", "reason"),
     [
