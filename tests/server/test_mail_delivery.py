@@ -170,7 +170,8 @@ async def test_each_recipient_has_an_end_of_its_own(store: Store, server: MailSe
         id = await post(store, to=[ADA, BOB, eve, dan])
         entry = await until(store, id, lambda entry: entry.attempts >= 2)
         assert states(entry) == {ADA: "delivered", BOB: "refused", eve: "waiting", dan: "waiting"}
-        server.recipient_answers = {BOB: "550 no such user"}
+    server.recipient_answers = {BOB: "550 no such user"}  # between two attempts, not in one
+    async with sending(store, settings(server)):
         entry = await ended(store, id)
     assert (entry.state, states(entry)) == ("failed", {ADA: "delivered", BOB: "refused", eve: "delivered", dan: "delivered"})
     assert entry.error == "bob@example.com: 550 no such user"
