@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import errno
 import hashlib
 import os
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -30,6 +32,9 @@ class DiskWriter:
         self._pieces: list[bytes | memoryview] = []
         self._held = 0
         self._work: asyncio.Future[Any] | None = None
+        # A hop whose caller was cancelled goes on: what removes the file waits for it, and no hop begins behind that (rule 4).
+        self._turn = threading.Lock()
+        self._is_removed = False
 
     async def write(self, data: bytes | memoryview) -> None:
         """Hold the bytes; a worker thread writes each `CHUNK` of them, or `_IOV_MAX` pieces, while the next come in."""
@@ -37,7 +42,7 @@ class DiskWriter:
         self._held += len(data)
         if self._held >= CHUNK or len(self._pieces) >= _IOV_MAX:
             await self._settle()
-            self._work = self._folder.run(self._append, self._pieces)
+            self._work = self._folder.run(self._in_turn, self._append, self._pieces)
             self._pieces, self._held = [], 0
 
     async def run(self, work: Callable[[], T]) -> T:
@@ -50,7 +55,7 @@ class DiskWriter:
                 self._append(pieces)
             return work()
 
-        future = self._folder.run(begin)
+        future: asyncio.Future[T] = self._folder.run(self._in_turn, begin)
         self._work = future
         await self._settle()
         return future.result()
@@ -65,7 +70,7 @@ class DiskWriter:
     async def commit(self) -> bytes:
         """Write the rest, then rule 1 of the package, in one hop."""
         await self._settle()
-        self._work = self._folder.run(self._finish, self._pieces)
+        self._work = self._folder.run(self._in_turn, self._finish, self._pieces)
         await self._settle()
         return self._hash.digest()
 
@@ -75,17 +80,25 @@ class DiskWriter:
             self._work.add_done_callback(self._remove_after)
 
     def _remove_after(self, work: asyncio.Future[Any]) -> None:
-        work.exception()  # it was raised to the caller, unless that was cancelled meanwhile: then nobody asks for it
+        if not work.cancelled():
+            work.exception()  # it was raised to the caller, unless that was cancelled meanwhile: then nobody asks for it
         with contextlib.suppress(RuntimeError):  # the store was closed: sweep removes it
-            self._folder.run(self._remove)
+            self._folder.run(self._in_turn, self._remove)
 
     async def _settle(self) -> None:
-        """Wait for the hop under way; a cancelled caller leaves it to finish (rule 4)."""
+        """Wait for the hop under way; a caller that is cancelled leaves it to finish."""
         if self._work is not None:
             try:
-                await asyncio.shield(self._work)
+                await self._work
             except OSError as error:
                 raise failed(error) from error
+
+    def _in_turn(self, work: Callable[..., T], *arguments: object) -> T:
+        """What a hop does, after the hop before it."""
+        with self._turn:
+            if self._is_removed:
+                raise OSError(errno.ECANCELED, os.strerror(errno.ECANCELED), self._partial)
+            return work(*arguments)
 
     def _append(self, pieces: list[bytes | memoryview]) -> None:
         if self._descriptor < 0:
@@ -115,6 +128,7 @@ class DiskWriter:
         fsync(self._parent)
 
     def _remove(self) -> None:
+        self._is_removed = True
         with contextlib.suppress(OSError):
             self._close()
         with contextlib.suppress(OSError):  # most often it is renamed already; what fails to go now, sweep removes

@@ -1,6 +1,8 @@
 """What the folder of blobs can do beside writing and reading: which are there, in which order, moving and removing them."""
 
+import asyncio
 import os
+import threading
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -106,3 +108,32 @@ async def test_quarantine_can_be_undone(blobs: DiskBlobs, directory: Path) -> No
 async def test_a_folder_has_no_links(blobs: DiskBlobs) -> None:
     somewhere: Blobs = blobs
     assert somewhere.link("attachments/o/x", content_type="a/b", disposition="inline", expires_s=1) is None
+
+
+async def test_what_is_cancelled_in_a_hop_is_removed_behind_it(
+    blobs: DiskBlobs, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread goes on writing: neither is the file taken away beneath it, nor comes it back."""
+    begun, go_on, sync = threading.Event(), threading.Event(), os.fsync
+
+    def slow(descriptor: int) -> None:
+        begun.set()
+        assert go_on.wait(10)
+        sync(descriptor)
+
+    other, writer = (blobs.create(f"attachments/o/{fresh_id()}") for _ in range(2))
+    await other.write(b"bytes")
+    await other.commit()  # makes the folder, too
+    await writer.write(b"bytes")
+    monkeypatch.setattr(os, "fsync", slow)
+    commit = asyncio.create_task(writer.commit())
+    assert await asyncio.to_thread(begun.wait, 10)
+    commit.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await commit
+    writer.abort()
+    await asyncio.sleep(0.05)
+    assert len(files(directory)) == 2, "a thread is at it"
+    go_on.set()
+    await blobs.aclose()
+    assert len(files(directory)) == 1
