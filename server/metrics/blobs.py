@@ -35,18 +35,18 @@ class StorageMeter:
     async def timed(self, operation: str, work: Awaitable[T]) -> T:
         """What `work` gives; notes how long it took, or that it failed."""
         started = time.perf_counter()
-        result = await self.watched(operation, work)
+        try:
+            result = await work
+        except ServiceError as error:
+            self.failed(operation, error)
+            raise
         self._times[operation].since(started)
         return result
 
-    async def watched(self, operation: str, work: Awaitable[T]) -> T:
-        """What `work` gives; notes it if it failed."""
-        try:
-            return await work
-        except ServiceError as error:
-            if error.code is Code.SERVICE_UNAVAILABLE:
-                self._meters.counter(names.STORAGE_FAILURES, operation, storage_kind(error.origin)).add()
-            raise
+    def failed(self, operation: str, error: ServiceError) -> None:
+        """Note what an operation raised, if it was a failure."""
+        if error.code is Code.SERVICE_UNAVAILABLE:
+            self._meters.counter(names.STORAGE_FAILURES, operation, storage_kind(error.origin)).add()
 
 
 class MeteredBlobs:
@@ -108,11 +108,19 @@ class _MeteredWriter:
     async def write(self, data: bytes | memoryview) -> None:
         self._begin()
         self._size += len(data)
-        await self._meter.watched(_WRITE, self._writer.write(data))
+        try:
+            await self._writer.write(data)
+        except ServiceError as error:
+            self._meter.failed(_WRITE, error)
+            raise
 
     async def run(self, work: Callable[[], T]) -> T:
         self._begin()
-        return await self._meter.watched(_WRITE, self._writer.run(work))
+        try:
+            return await self._writer.run(work)
+        except ServiceError as error:
+            self._meter.failed(_WRITE, error)
+            raise
 
     def append(self, data: bytes | memoryview) -> None:
         self._size += len(data)
