@@ -27,6 +27,9 @@ logger = logging.getLogger("attachd.rest")
 # every header of an answer with two regular expressions and joins it piece by piece, which an application with constant headers
 # need not pay. Nothing that a client sent may be in these headers: here nobody looks for line ends.
 WHOLE_ANSWER = "attachd.whole_answer"
+# The name of an ASGI extension: `scope["extensions"][WHOLE_BODY]()` gives the body, instead of `receive`, if all of it has come
+# and no part of it was received; else None. Nobody has to set a clock for what need not be waited for.
+WHOLE_BODY = "attachd.whole_body"
 # The name of an ASGI extension: `scope["extensions"][BODY_SOCKET](left)` gives a BodySocket for the last `left` bytes of the
 # body, which the application has not received yet, or None.
 BODY_SOCKET = "attachd.body_socket"
@@ -86,18 +89,26 @@ class Exchange:
         """
         if self.complete:
             return None
-        try:
-            async with asyncio.timeout(idle_timeout_s):
-                message = await self._receive()
-        except TimeoutError:
-            raise silent(idle_timeout_s) from None
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnected
-        self.complete = not message.get("more_body", False)
-        data: bytes = message.get("body", b"")
+        data = None if self.body_bytes else self._whole_body()
+        if data is None:
+            try:
+                async with asyncio.timeout(idle_timeout_s):
+                    message = await self._receive()
+            except TimeoutError:
+                raise silent(idle_timeout_s) from None
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnected
+            self.complete = not message.get("more_body", False)
+            data = message.get("body", b"")
         self.body_bytes += len(data)
         if self.body_bytes > max_bytes:
             raise body_too_large(max_bytes)
+        return data
+
+    def _whole_body(self) -> bytes | None:
+        whole = self.scope.get("extensions", {}).get(WHOLE_BODY)
+        data: bytes | None = None if whole is None else whole()
+        self.complete = data is not None
         return data
 
     def body_socket(self, least_bytes: int) -> BodySocket | None:

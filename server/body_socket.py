@@ -16,7 +16,7 @@ import threading
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from rest import BODY_SOCKET, BodySocket
+from rest import BODY_SOCKET, WHOLE_BODY, BodySocket
 from schemas import ClientDisconnected
 from server.protocol import LimitedProtocol
 
@@ -36,6 +36,7 @@ class BodyProtocol(LimitedProtocol):
         cycle = self._cycle()
         if self.scope["method"] == "POST" and cycle is not None and cycle.scope is self.scope:
             self._body_left = _content_length(self.headers)
+            self.scope["extensions"][WHOLE_BODY] = functools.partial(self._whole_body, cycle)  # type: ignore[assignment]  # ASGI: a dict
             if self.scheme == "http":
                 self.scope["extensions"][BODY_SOCKET] = functools.partial(self._open_body, cycle)  # type: ignore[assignment]  # ASGI: a dict
 
@@ -56,6 +57,15 @@ class BodyProtocol(LimitedProtocol):
             if not data:
                 return
         super().data_received(data)
+
+    def _whole_body(self, cycle: RequestResponseCycle) -> bytes | None:
+        """All of the body, if it has come and is held; None else. Does what the cycle's `receive` does then."""
+        if cycle.more_body or cycle.disconnected or not cycle.body:
+            return None
+        self.flow.resume_reading()
+        body, cycle.body = bytes(cycle.body), bytearray()
+        cycle.message_event.clear()
+        return body
 
     def _open_body(self, cycle: RequestResponseCycle, left: int) -> BodySocket | None:
         """The socket to read the last `left` bytes of the body from; None if they have come already or cannot be read so."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from rest import BODY_SOCKET
+from rest import BODY_SOCKET, WHOLE_BODY
 from server.body_socket import BodyProtocol
 from tests.rest.live import BOUNDARY, Answer, form, part, read_answer
 from tests.server.test_protocol import serving
@@ -73,6 +73,52 @@ def test_the_socket_and_the_messages_give_each_byte_once(take: int, pieces: int)
     assert [digest for digest, _ in answers] == [hashlib.sha256(BODY).hexdigest().encode()] * 2
     # With the socket asked for all, some of it must have come that way: else this tests nothing.
     assert take == 0 or all(int(poured) > 0 for _, poured in answers)
+
+
+async def take_whole(scope: Any, receive: Any, send: Any) -> None:
+    """Ask for the whole body when `x-wait` seconds have passed; answer what came, whether so, and what comes then."""
+    await asyncio.sleep(float(dict(scope["headers"])[b"x-wait"]))
+    whole = scope["extensions"][WHOLE_BODY]()
+    received = b""
+    message = {"more_body": whole is None}
+    while message["more_body"]:
+        message = await receive()
+        received += message["body"]
+    again = scope["extensions"][WHOLE_BODY]()
+    behind = asyncio.create_task(receive())
+    await asyncio.sleep(0.05)
+    body = f"{hashlib.sha256((whole or b'') + received).hexdigest()} {whole is not None} {again} {behind.done()}".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
+    await send({"type": "http.response.body", "body": body})
+    await behind
+
+
+@pytest.mark.parametrize(("size", "pieces", "wait_s", "is_whole"), [
+    (1, 1, 0.0, True), (60_000, 1, 0.0, True), (60_000, 3, 0.2, True), (60_000, 3, 0.0, False), (1_000_000, 1, 0.2, False)
+])  # fmt: skip
+def test_a_body_is_given_whole_if_it_is_there(size: int, pieces: int, wait_s: float, is_whole: bool) -> None:
+    """A body of which more than is held must come is received as usual; what was given whole does not come again."""
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nX-Wait: %g\r\nContent-Length: %d\r\n\r\n" % (wait_s, size)
+    data, step = head + BODY[:size], -(-(len(head) + size) // pieces)
+
+    async def main() -> list[list[bytes]]:
+        async with serving(BodyProtocol, take_whole) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            answers = []
+            for _ in range(2):  # on one connection
+                for start in range(0, len(data), step):
+                    writer.write(data[start : start + step])
+                    await writer.drain()
+                    await asyncio.sleep(0.02)
+                head_lines = await reader.readuntil(b"\r\n\r\n")
+                length = int(head_lines.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+                answers.append((await reader.readexactly(length)).split())
+            writer.close()
+            await writer.wait_closed()
+            return answers
+
+    expected = [hashlib.sha256(BODY[:size]).hexdigest().encode(), str(is_whole).encode(), b"None", b"False"]
+    assert asyncio.run(main()) == [expected] * 2
 
 
 def send_slowly(connection: socket.socket, data: bytes, size: int, pause_s: float = 0.0) -> None:
