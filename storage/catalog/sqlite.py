@@ -64,6 +64,7 @@ class Sqlite:
         self._failed: Callable[[BaseException], None] | None = None
         self._readers = Readers(lambda: connect(path, busy_timeout_s))
         self._writer = connect(path, busy_timeout_s)
+        self._change = self._writer.cursor().execute  # a statement is read to its end before the next
         self._queue: queue.SimpleQueue[Queued | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._write_forever, name="attachd-writer", daemon=True)
         self._thread.start()
@@ -182,9 +183,8 @@ class Sqlite:
 
     def _together(self, group: list[Queued]) -> list[Outcome]:
         """The outcomes when every script succeeds. Raises _ScriptError."""
-        execute = self._writer.execute
         try:
-            return [(future, _run(script(), execute), None) for script, future in group]
+            return [(future, _run(script(), self._change), None) for script, future in group]
         except Exception as error:  # not swallowed: it is the cause
             raise _ScriptError from error
 
@@ -213,15 +213,14 @@ class Sqlite:
         return unavailable()
 
     def _apply(self, script: Callable[[], Script[Any]], future: asyncio.Future[Any]) -> Outcome:
-        execute = self._writer.execute
-        execute("SAVEPOINT change")
+        self._change("SAVEPOINT change")
         try:
-            result = _run(script(), execute)
+            result = _run(script(), self._change)
         except Exception as error:  # noqa: BLE001 (not swallowed: it becomes the outcome of this write alone)
-            execute("ROLLBACK TO change")
-            execute("RELEASE change")
+            self._change("ROLLBACK TO change")
+            self._change("RELEASE change")
             return future, None, error
-        execute("RELEASE change")
+        self._change("RELEASE change")
         return future, result, None
 
     async def aclose(self) -> None:
