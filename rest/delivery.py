@@ -153,7 +153,8 @@ async def _stream(exchange: Exchange, download: Download, plan: Plan, data: byte
                 data = await download.read(offset, min(plan.stop - offset, CHUNK_BYTES))
                 offset += len(data)
             if not gone.done():
-                await exchange.send(data, more=False)
+                async with asyncio.timeout(send_timeout_s):
+                    await exchange.send(data, more=False)
         except TimeoutError:
             logger.info("attachment %s: the client took nothing for %g seconds", download.record.id, send_timeout_s)
         finally:

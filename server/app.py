@@ -3,12 +3,16 @@
 Everything that holds a resource is opened at start-up and closed in reverse.
 """
 
+import asyncio
 import itertools
+import logging
+import os
 import secrets
 import time
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from pathlib import Path
+from typing import Never
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Router
@@ -49,6 +53,7 @@ from storage import Store
 
 TRPC_PREFIX = "/api/trpc/"
 TRPC_ROUTE = f"{TRPC_PREFIX}{{procedure}}"
+_TRY_AGAIN_S = 1.0  # after a start that failed, another worker is tried
 CLIENT_CLOSED = 499  # in the log: the client went away before anything was answered (nginx's status for it)
 # What pages of allowed origins may send and read beside the safelisted headers (Fetch standard).
 CORS_REQUEST_HEADERS = (
@@ -189,6 +194,8 @@ class App:
         try:
             await self._open()
         except ServiceError as error:
+            if self._shared is not None:
+                await _leave_to_supervisor(error)
             await send({"type": "lifespan.startup.failed", "message": error.message})
             return
         if "state" in scope:
@@ -254,6 +261,16 @@ class App:
 
     def _openapi(self) -> bytes:
         return openapi.render(openapi.describe(self._settings, self._procedures, TRPC_PREFIX, version("attachd")))
+
+
+async def _leave_to_supervisor(error: ServiceError) -> Never:
+    """End this worker, and have another tried in its place: one that died while the database was away is to come back with it.
+
+    Told that the start had failed, uvicorn's supervisor would stop all others, too.
+    """
+    logging.getLogger("attachd").error("a worker cannot start, and is tried again: %s", error)
+    await asyncio.sleep(_TRY_AGAIN_S)
+    os._exit(os.EX_TEMPFAIL)
 
 
 async def _starting(_scope: Scope, _receive: Receive, _send: Send) -> None:

@@ -86,12 +86,15 @@ def load(config: Path | None, options: Mapping[str, object] | None = None) -> Se
         raise Mistake(str(error)) from error
 
 
-def with_store(config: Path | None, action: Callable[[Store, Settings], Awaitable[T]]) -> T:
-    """What `action` gives for the store of the settings, which is created or migrated first if need be, or a Failure."""
+def with_store(config: Path | None, action: Callable[[Store, Settings], Awaitable[T]], *, create: bool = False) -> T:
+    """What `action` gives for the store of the settings, or a Failure.
+
+    It is migrated first if need be, and made where it is not there if `create` says so.
+    """
     settings = load(config)
 
     async def run() -> T:
-        async with await open_store(settings) as store:
+        async with await open_store(settings, create=create) as store:
             return await action(store, settings)
 
     return attempt(lambda: asyncio.run(run()))

@@ -34,7 +34,8 @@ class BodyProtocol(LimitedProtocol):
         """Let uvicorn begin the request, and offer the application to read the body itself."""
         super().on_headers_complete()
         cycle = self._cycle()
-        if self.scope["method"] == "POST" and cycle is not None and cycle.scope is self.scope:
+        counts = self.scope["method"] == "POST" or self._passes_upgrade_over
+        if counts and cycle is not None and cycle.scope is self.scope:
             self._body_left = _content_length(self.headers)
             self.scope["extensions"][WHOLE_BODY] = functools.partial(self._whole_body, cycle)  # type: ignore[assignment]  # ASGI: a dict
             if self.scheme == "http":
@@ -45,18 +46,34 @@ class BodyProtocol(LimitedProtocol):
         self._body_left = max(self._body_left - len(body), 0)
         super().on_body(body)
 
+    def _knows_length(self) -> bool:
+        return all(name != b"transfer-encoding" for name, _ in self.headers)
+
+    def on_message_complete(self) -> None:
+        """The message has ended, unless the parser only takes it for one without a body."""
+        if not (self._passes_upgrade_over and self._body_left):
+            super().on_message_complete()
+
+    def _behind_body(self, data: bytes) -> bytes:
+        """Take what is of a body that the parser does not know of."""
+        return self._take_body(data) if self._passes_upgrade_over and self._body_left else data
+
     def data_received(self, data: bytes) -> None:
         """Feed the parser the head, and take the body as it is."""
         if not self._body_left and len(data) > _LONG_READ_BYTES and (end := data.find(b"\r\n\r\n", 0, _LONG_READ_BYTES)) != -1:
             super().data_received(data[: end + 4])
             data = data[end + 4 :]
         if self._body_left and not self.transport.is_closing():
-            body = data if len(data) <= self._body_left else data[: self._body_left]
-            data = data[len(body) :]
-            self.hand_back(body, self._body_left - len(body))
+            data = self._take_body(data)
             if not data:
                 return
         super().data_received(data)
+
+    def _take_body(self, data: bytes) -> bytes:
+        """Keep what is of the body; gives what is behind it."""
+        body = data if len(data) <= self._body_left else data[: self._body_left]
+        self.hand_back(body, self._body_left - len(body))
+        return data[len(body) :]
 
     def _whole_body(self, cycle: RequestResponseCycle) -> bytes | None:
         """All of the body, if it has come and is held; None else. Does what the cycle's `receive` does then."""

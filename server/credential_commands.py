@@ -37,6 +37,7 @@ def create_session(config: Path | None, user: str, organization: str, role: Role
         with_store(
             config,
             lambda store, _: store.credentials.create_session(user_id=user, organization_id=organization, role=role, ttl_s=ttl),
+            create=True,
         )
     )
 
@@ -71,7 +72,7 @@ def create_key(config: Path | None, organization: str, role: Role, name: str) ->
     Its id, which `key revoke` takes, goes to standard error.
     """
     info, secret = with_store(
-        config, lambda store, _: store.credentials.create_key(organization_id=organization, role=role, name=name)
+        config, lambda store, _: store.credentials.create_key(organization_id=organization, role=role, name=name), create=True
     )
     click.echo(f"created key {info.id}", err=True)
     click.echo(secret)

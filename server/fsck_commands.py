@@ -6,18 +6,13 @@ from pathlib import Path
 import click
 import msgspec
 
-from schemas import ServiceError
-from server.arguments import Mistake, attempt, config_option, with_store
+from server.arguments import Failure, Mistake, attempt, config_option, with_store
 from server.findings import finding_line
 from server.progress import progress
 from server.settings import Settings
 from storage import Finding, Fsck, FsckOptions, Store
 
 CANNOT_FINISH = 3
-
-
-class _UnfinishedError(Exception):
-    """The database or the storage failed on the way."""
 
 
 class _Done(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,21 +45,21 @@ def fsck(config: Path | None, resume: Path | None, *, checksums: bool, repair: b
     upload under way is no finding.
 
     The exit code is 0 when all agrees, 1 when something was found, 2 for options or settings that cannot be used, and 3
-    when the database or the storage did not answer.
+    when it did not come to an end: the database or the storage did not answer, or it was stopped.
     """
     done = _read(resume, checksums=checksums)
 
     async def run(store: Store, settings: Settings) -> None:
         options = FsckOptions(grace_s=settings.sweep.grace_seconds, checksums=checksums, repair=repair, parallel=parallel)
-        try:
-            await _run(store.fsck(options), done, resume, as_json=as_json)
-        except ServiceError as error:
-            raise _UnfinishedError(error.message) from error
+        await _run(store.fsck(options), done, resume, as_json=as_json)
 
     try:
         with_store(config, run)
-    except _UnfinishedError as error:
-        click.echo(f"Error: {error}{f'; run it again to go on ({resume})' if resume else ''}", err=True)
+    except Mistake:
+        raise
+    except (Failure, KeyboardInterrupt) as error:
+        why = error.message if isinstance(error, Failure) else "it was stopped"
+        click.echo(f"Error: {why}{f'; run it again to go on ({resume})' if resume else ''}", err=True)
         sys.exit(CANNOT_FINISH)
     if resume is not None:
         attempt(lambda: resume.unlink(missing_ok=True))

@@ -50,6 +50,7 @@ class LimitedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _refused = False  # nothing that comes is looked at any more
     _is_handed_over = False
+    _passes_upgrade_over = False  # the request asks for another protocol that is not spoken here, and is served all the same
     _idle_since: float | None = None
     _head_timer: asyncio.TimerHandle | None = None
     _body_stream: BodyStream | None = None
@@ -100,6 +101,7 @@ class LimitedProtocol(HttpToolsProtocol):
             and self.parser.get_http_version() == "1.1"
             and httptools.parse_url(self.url).path in upgrades.paths
             and self._get_upgrade() == b"websocket"
+            and not _has_body(self.headers)
         )
 
     def handle_websocket_upgrade(self) -> None:
@@ -125,34 +127,57 @@ class LimitedProtocol(HttpToolsProtocol):
         self.parser = None  # type: ignore[assignment]  # as uvicorn does at the end of a connection
         self.scope = {}  # type: ignore[typeddict-item]  # as between requests
 
-    def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: a server may ignore an upgrade (RFC 9110, 7.8), and the request was answered like any."""
-
     def _in_body(self) -> bool:
         cycle = self._cycle()
         return cycle is not None and cycle.more_body
 
     def _feed(self, data: bytes) -> None:
-        if self._refused or self.transport.is_closing():
-            return
-        super().data_received(data)
-        if self._is_handed_over:
-            return
-        # uvicorn makes a scope when a request line begins and adds the method when its headers are complete.
-        scope: Mapping[str, object] = self.scope
-        if "method" in scope:
-            if self._head_timer is not None:
-                self._stop_timer()
-            return
-        self._head_bytes += len(data)
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse()
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(self.head_timeout_s, self._expire)
+        while data and not self._refused and not self.transport.is_closing():
+            data = self._behind_body(data)
+            behind = self._parse(data)
+            if self._is_handed_over:
+                return
+            # uvicorn makes a scope when a request line begins and adds the method when its headers are complete.
+            scope: Mapping[str, object] = self.scope
+            if "method" in scope:
+                if self._head_timer is not None:
+                    self._stop_timer()
+            else:
+                self._head_bytes += len(data)
+                if self._head_bytes > MAX_HEAD_BYTES:
+                    self._refuse()
+                elif self._head_timer is None:
+                    self._head_timer = self.loop.call_later(self.head_timeout_s, self._expire)
+            data = behind
+
+    def _behind_body(self, data: bytes) -> bytes:
+        """What of the bytes is for the parser: all, if it is the parser that knows where bodies end."""
+        return data
+
+    def _parse(self, data: bytes) -> bytes:
+        """Give the bytes to the parser. What it leaves is behind the head of a request that asks for another protocol.
+
+        Does what uvicorn's `data_received` does, which forgets what is left.
+        """
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserError:
+            self.logger.warning("Invalid HTTP request received.")
+            self.send_400_response("Invalid HTTP request received.")
+        except httptools.HttpParserUpgrade as upgrade:
+            if self._should_upgrade():
+                self.handle_websocket_upgrade()
+            else:
+                return data[upgrade.args[0] :]
+        return b""
+
+    def on_message_begin(self) -> None:
+        """A request begins: the connection is not idle. (Line ends in front of one are none, RFC 9112, 2.2.)"""
+        super().on_message_begin()
+        self._idle_since = None
 
     def _unset_keepalive_if_required(self) -> None:
-        """Something came: the connection is not idle. uvicorn cancels its timer here, and makes a new one for each answer."""
-        self._idle_since = None
+        """Nothing: uvicorn has a timer for each pause, which it stops here, and this protocol one for the connection."""
 
     def on_response_complete(self) -> None:
         """Take the next request of the pipeline, or be idle from now on; as in uvicorn, but with one timer a connection."""
@@ -179,22 +204,37 @@ class LimitedProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(left_s, self._close_if_idle)
 
     def on_body(self, body: bytes) -> None:
-        """Keep a piece of the body until it is asked for; the usual one piece is never copied, unlike in uvicorn."""
+        """Keep a piece of the body until it is asked for; unlike in uvicorn the usual one piece is never copied."""
         cycle = self.cycle
         if cycle.response_complete:
             return
-        cycle.body = cycle.body + body if cycle.body else body  # type: ignore[assignment]  # bytes where uvicorn has a bytearray
+        held: bytes | bytearray = cycle.body
+        if isinstance(held, bytearray) and held:
+            held += body
+        else:  # bytes, unlike what uvicorn has
+            cycle.body = bytearray(held + body) if held else body  # type: ignore[assignment]
         if len(cycle.body) > _MAX_HELD_BYTES:
             self.flow.pause_reading()
         cycle.message_event.set()
 
     def on_headers_complete(self) -> None:
-        """Let uvicorn begin the request, and offer the application to take its answer whole."""
+        """Let uvicorn begin the request, and offer the application to take its answer whole.
+
+        A server may pass over an upgrade (RFC 9110, 7.8), and clients of HTTP/2 ask for it with any request. But the parser
+        takes the message to end with its head then, body or not: it is this protocol that must know where the body ends.
+        """
+        self._passes_upgrade_over = self.parser.should_upgrade() and not self._should_upgrade()
+        if self._passes_upgrade_over and _has_body(self.headers) and not self._knows_length():
+            raise ValueError("an upgrade with a body whose end is not known")  # out of the parser's callback: 400, and closed
         super().on_headers_complete()
         self.scope["extensions"] = {
             WHOLE_ANSWER: functools.partial(self._answer, self.cycle),  # type: ignore[dict-item]  # ASGI: a dict
             BODY_STREAM: functools.partial(self._open_stream, self.cycle),  # type: ignore[dict-item]
         }
+
+    def _knows_length(self) -> bool:
+        """Whether this protocol finds the end of the body without the parser."""
+        return False
 
     def _open_stream(self, cycle: RequestResponseCycle) -> BodyStream:
         """The body of the answer that has begun, to be written piece by piece."""
@@ -250,3 +290,8 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the headers announce a body (RFC 9112, 6.3)."""
+    return any(name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")) for name, value in headers)

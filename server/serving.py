@@ -49,12 +49,19 @@ _KEPT_BYTES = 4 * 1024 * 1024  # freed memory that stays with the process
 GC_THRESHOLD = 20_000  # container objects more made than freed, after which the collector looks at the new ones
 
 
-async def open_store(settings: Settings) -> storage.Store:
-    """The store of the settings, with its schema brought up to date and both its parts touched. Raises StartError."""
+async def open_store(settings: Settings, *, create: bool = True) -> storage.Store:
+    """The store of the settings, with its schema brought up to date and both its parts touched. Raises StartError.
+
+    Without `create` its files must be there. An empty store agrees with everything: none must come of a disk that is not
+    mounted, or of another current directory.
+    """
+    url = settings.database.url
     try:
-        if not storage.is_postgresql(settings.database.url):  # others may be serving from it: `attachd migrate` is asked for
-            await ensure_schema(settings.database.url)
-        store = await open_settled(settings)
+        if not storage.is_postgresql(url):  # others may be serving from it: `attachd migrate` is asked for
+            if not create and not (path := storage.sqlite_path(url)).exists():
+                raise StartError(f"there is no database {path}: see --config, the current directory, and what is mounted")
+            await ensure_schema(url)
+        store = await open_settled(settings, create=create)
     except ServiceError as error:
         raise StartError(error.message) from error
     try:

@@ -11,8 +11,11 @@ from storage import MEBIBYTE, DatabaseOptions, Options, Store, Watch, api_a
 _DAY_S = 86_400.0
 
 
-async def open_settled(settings: Settings, watch: Watch | None = None) -> Store:
-    """The open store, whose database must have the newest schema. Raises SERVICE_UNAVAILABLE."""
+async def open_settled(settings: Settings, watch: Watch | None = None, *, create: bool = True) -> Store:
+    """The open store, whose database must have the newest schema, and its folder be there unless `create` allows to make it.
+
+    Raises SERVICE_UNAVAILABLE.
+    """
     return await storage.open_store(
         database_url=settings.database.url,
         directory=settings.upload.directory,
@@ -23,6 +26,7 @@ async def open_settled(settings: Settings, watch: Watch | None = None) -> Store:
         policy=api_a(settings.upload.max_file_size_mb * MEBIBYTE, settings.upload.max_image_size_mb * MEBIBYTE),
         options=store_options(settings),
         watch=watch or Watch(),
+        create=create,
     )
 
 

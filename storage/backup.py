@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from schemas import Code, ServiceError
-from storage.blobs import Blobs
+from storage.blobs import BLOBS_AT_ONCE, Blobs
 from storage.catalog import NEWEST_SCHEMA, AuditTable, Snapshot, forget_rows, take_snapshot
 from storage.clock import timestamp
 from storage.disk import DiskBlobs, exclusive, fsync
@@ -87,6 +87,7 @@ class Backup:
     async def _make(
         self, database: Path, busy_timeout_s: float, known: Known, blobs: Blobs, options: TransferOptions
     ) -> AsyncIterator[Problem | Step]:
+        await self._check_same(known)
         created_at = timestamp()
         path = self.folder / f"attachd-{re.sub('[^0-9TZ]', '', created_at)}.db"
         await asyncio.to_thread(lambda: take_snapshot(database, path, busy_timeout_s))
@@ -109,6 +110,29 @@ class Backup:
             await asyncio.to_thread(lambda: forget_rows(path, gone))
         await self._conclude(path, created_at, problems)
         await self._prune()
+
+    async def _check_same(self, known: Known) -> None:
+        """Raises CONFLICT when the folder has the backup of another database, which this one would take the place of.
+
+        An empty one is soon made: by a disk that is not mounted, or in another current directory.
+        """
+        try:
+            manifest = self.manifest()
+        except ServiceError:  # there is none yet that counts
+            return
+        if manifest.attachments == 0:
+            return
+        snapshot = Snapshot(self.folder / manifest.database)
+        try:
+            earlier, after = AuditTable(snapshot), ""
+            while rows := await earlier.by_key(after, BLOBS_AT_ONCE):
+                if await known([row.key for row in rows]):
+                    return
+                after = rows[-1].key
+        finally:
+            await snapshot.aclose()
+        message = f"{self.folder} has a backup of {manifest.attachments} attachments, none of which is in this database"
+        raise _fault(f"{message}: see --config and the current directory, or name another folder")
 
     async def _conclude(self, path: Path, created_at: str, problems: int) -> None:
         snapshot = Snapshot(path)

@@ -161,11 +161,12 @@ async def open_store(  # noqa: PLR0913 (all by name, and all but one have a defa
     policy: Policy = API_A,
     options: Options | None = None,
     watch: Watch = _UNWATCHED,
+    create: bool = True,
 ) -> Store:
     """Open the database, which must have the newest schema, and where the bytes are.
 
-    They are in the folder, which is created if need be, or in the bucket if one is given; that is not asked before it is needed
-    (`Store.check`). While they are moved (`storage.transfer`) the `fallback` has those that are not there yet.
+    They are in the folder, which is made if need be and `create` allows it, or in the bucket if one is given; that is not asked
+    before it is needed (`Store.check`). While they are moved (`storage.transfer`) the `fallback` has those that are not here.
 
     `policy` is what uploads of API A are held to; `options` are what operators decide, the defaults without.
 
@@ -173,7 +174,7 @@ async def open_store(  # noqa: PLR0913 (all by name, and all but one have a defa
     """
     database = await open_database(database_url, database_options or DatabaseOptions())
     try:
-        blobs = open_blobs(directory if bucket is None else bucket)
+        blobs = open_blobs(directory if bucket is None else bucket, create=create or fallback is not None)
         if fallback is not None:
             blobs = FallbackBlobs(blobs, open_blobs(fallback, create=False))
     except ServiceError:

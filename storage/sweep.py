@@ -111,8 +111,13 @@ class Sweep:
             removed = [info for info in orphans if info.unfinished or not self._has_quarantine]
             self._report.orphan_bytes += await self._apply(self._blobs.delete, removed, self._report.orphans)
             moved = [info for info in orphans if info not in removed]
-            self._report.quarantined_bytes += await self._apply(self._blobs.quarantine, moved, self._report.quarantined)
+            self._report.quarantined_bytes += await self._apply(self._quarantine, moved, self._report.quarantined)
             await self._empty_quarantine([info for info in batch if info.key.startswith(QUARANTINE)])
+
+    async def _quarantine(self, keys: list[str]) -> None:
+        """Move them aside, but for those whose rows came meanwhile: a long upload may be old when it ends."""
+        await self._blobs.quarantine(keys)
+        await self._blobs.release(sorted(await self._table.known_paths(keys)))
 
     async def _empty_quarantine(self, infos: list[BlobInfo]) -> None:
         """Put back what a row claims and lacks, whatever its age; remove the rest when it is old."""

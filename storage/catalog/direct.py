@@ -32,7 +32,8 @@ _FIND = sql(f"SELECT {_COLUMNS} FROM direct_uploads WHERE id = ?")  # noqa: S608
 _END = sql("UPDATE direct_uploads SET state = ? WHERE id = ? AND state = 'open' RETURNING 1")
 _CLOSE_EXPIRED = sql(
     "UPDATE direct_uploads SET state = 'aborted' WHERE id IN"
-    " (SELECT id FROM direct_uploads WHERE state = 'open' AND expires_at < ? ORDER BY expires_at, id LIMIT ?) RETURNING 1"
+    " (SELECT id FROM direct_uploads WHERE state = 'open' AND expires_at < ? ORDER BY expires_at, id LIMIT ?)"
+    " AND state = 'open' RETURNING 1"  # again: on PostgreSQL somebody may have ended it while its row was waited for
 )
 _ALIVE = sql("SELECT id FROM direct_uploads WHERE id IN (SELECT value FROM json_each(?)) AND expires_at >= ?")
 _FORGET_EXPIRED = sql(

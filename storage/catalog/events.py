@@ -37,7 +37,7 @@ _FORGOTTEN = sql(
 )
 _EVENT = "SELECT id, kind, organization_id, conversation_id, attachment_id, created_at FROM events"
 _AFTER = sql(f"{_EVENT} WHERE id > ? ORDER BY id LIMIT ?")
-_OF_CONVERSATION = sql(
+OF_CONVERSATION = sql(
     f"{_EVENT} INDEXED BY events_of_conversation WHERE organization_id = ? AND conversation_id = ? AND id > ?"
     " ORDER BY id LIMIT ?"
 )
@@ -85,7 +85,7 @@ class EventTable:
 
     async def of_conversation(self, organization_id: str, conversation_id: str, id: int, limit: int) -> list[Event]:
         """Up to `limit` events of the conversation of that organization behind that number."""
-        rows = await self._database.rows(_OF_CONVERSATION, (organization_id, conversation_id, id, limit))
+        rows = await self._database.rows(OF_CONVERSATION, (organization_id, conversation_id, id, limit))
         return [Event(*row) for row in rows]
 
     async def items(self, ids: Sequence[str]) -> dict[str, AttachmentItem]:

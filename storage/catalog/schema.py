@@ -19,7 +19,7 @@ from storage.catalog.engine import Database
 from storage.catalog.options import DatabaseOptions
 from storage.catalog.sqlite import Sqlite, connect
 
-HEAD = "0008"  # the newest file in migrations/versions; a test holds the two together
+HEAD = "0009"  # the newest file in migrations/versions; a test holds the two together
 _VERSION = "SELECT version_num FROM alembic_version"
 _HAS_VERSION = "SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'alembic_version'"
 _SCHEME = "sqlite:///"

@@ -8,8 +8,11 @@ import re
 from collections.abc import AsyncIterator
 from typing import NamedTuple
 
+from botocore.exceptions import ClientError
+
 from storage.blobs import BLOB_KEY, BLOBS_AT_ONCE, QUARANTINE, UUID, BlobInfo
 from storage.s3.client import Bucket
+from storage.s3.errors import is_missing
 
 UNFINISHED = "unfinished/"
 CHECK = ".check-"
@@ -76,13 +79,15 @@ async def _uploads(bucket: Bucket, after: str) -> AsyncIterator[list[BlobInfo]]:
         found += [info for info in page if info.key > after and unfinished(info.key)]
     found.sort()
     for start in range(0, len(found), BLOBS_AT_ONCE):
-        yield found[start : start + BLOBS_AT_ONCE]
+        yield await bucket.call(
+            lambda infos: [_with_parts(bucket, info) for info in infos], found[start : start + BLOBS_AT_ONCE]
+        )
 
 
 def _page_of_uploads(bucket: Bucket, after: Unfinished) -> tuple[list[BlobInfo], Unfinished, bool]:
     """Up to 1000 multipart uploads, where the next page begins, and whether there is one. Blocks.
 
-    What their parts take is not told: their sizes are 0.
+    What is told is when each began, and nothing of its parts.
     """
     prefix = bucket.options.prefix
     answer = bucket.client.list_multipart_uploads(
@@ -94,3 +99,23 @@ def _page_of_uploads(bucket: Bucket, after: Unfinished) -> tuple[list[BlobInfo],
     ]
     behind = Unfinished(answer.get("NextKeyMarker", ""), answer.get("NextUploadIdMarker", ""))
     return found, behind, answer["IsTruncated"] and behind != after
+
+
+def _with_parts(bucket: Bucket, info: BlobInfo) -> BlobInfo:
+    """The upload with the size of its parts, as old as the last that came: a slow client may be at it for longer than an hour.
+
+    Blocks.
+    """
+    upload = unfinished(info.key)
+    if upload is None:
+        return info
+    try:
+        pages = bucket.client.get_paginator("list_parts").paginate(**bucket.where(upload.key), UploadId=upload.id)
+        parts = [part for page in pages for part in page.get("Parts", [])]
+    except ClientError as error:
+        if not is_missing(error):
+            raise
+        return info  # it was completed or aborted meanwhile
+    latest = max((part["LastModified"].timestamp() for part in parts), default=0.0)
+    size, modified_at = sum(part["Size"] for part in parts), max(latest, info.modified_at)
+    return BlobInfo(info.key, size, modified_at, unfinished=True)

@@ -27,6 +27,7 @@ logger = logging.getLogger("attachd.storage")
 
 # Bytes that are held before a spool thread is woken, as on disk; less than that never comes to a file.
 CHUNK = 128 * 1024
+_MAX_PIECES = 512  # held at most: each is an object, however few bytes a client sends at a time
 # Of one upload, sent at the same time: none of them takes memory, and one that was answered late must not hold up the next.
 PARTS_AT_ONCE = 4
 
@@ -52,7 +53,7 @@ class S3Writer:
         """Hold the bytes; a spool thread takes each `CHUNK` of them while the next come in."""
         self._pieces.append(data)
         self._held += len(data)
-        if self._held >= CHUNK:
+        if self._held >= CHUNK or len(self._pieces) >= _MAX_PIECES:
             await self._settle()
             self._work = self._bucket.spool.run(self._spool.append, self._pieces)
             self._pieces, self._held = [], 0

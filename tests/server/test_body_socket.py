@@ -121,6 +121,88 @@ def test_a_body_is_given_whole_if_it_is_there(size: int, pieces: int, wait_s: fl
     assert asyncio.run(main()) == [expected] * 2
 
 
+async def tell(scope: Any, receive: Any, send: Any) -> None:
+    """Answer the method, the path and the body."""
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            break
+    answer = f"{scope['method']} {scope['path']} ".encode() + body
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(answer))]})
+    await send({"type": "http.response.body", "body": answer})
+
+
+async def tell_at_once(scope: Any, receive: Any, send: Any) -> None:
+    """Answer the method and the path, and leave the body."""
+    answer = f"{scope['method']} {scope['path']} ".encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(answer))]})
+    await send({"type": "http.response.body", "body": answer})
+
+
+def talk(app: Any, *pieces: bytes) -> bytes:
+    """What comes back for the pieces, each in a segment of its own, until the server has nothing more to say."""
+
+    async def main() -> bytes:
+        async with serving(BodyProtocol, app) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            for piece in pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0.05)
+            answers = b""
+            try:
+                async with asyncio.timeout(0.5):
+                    while data := await reader.read(65_536):
+                        answers += data
+            except TimeoutError:
+                pass
+            writer.close()
+            return answers
+
+    return asyncio.run(main())
+
+
+UPGRADE = "Connection: upgrade\r\nUpgrade: h2c\r\n"
+HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize("app", [tell, tell_at_once])
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+@pytest.mark.parametrize("cut", ["together", "behind the head", "in the body", "everywhere"])
+def test_an_upgrade_that_is_passed_over_ends_where_its_body_ends(app: Any, method: str, cut: str) -> None:
+    """The parser takes it to end with its head: what is in the body is no request, and what is behind it is not lost."""
+    head = f"{method} /first HTTP/1.1\r\nHost: x\r\n{UPGRADE}Content-Length: {len(HIDDEN)}\r\n\r\n".encode()
+    behind = b"POST /second HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET /third HTTP/1.1\r\nHost: x\r\n\r\n"
+    data = head + HIDDEN + behind
+    pieces = {
+        "together": [data],
+        "behind the head": [head, HIDDEN + behind],
+        "in the body": [head + HIDDEN[:9], HIDDEN[9:] + behind],
+        "everywhere": [data[start : start + 23] for start in range(0, len(data), 23)],
+    }[cut]
+    answers = talk(app, *pieces)
+    assert b" /hidden" not in answers.replace(HIDDEN, b"")
+    assert [answers.count(path) for path in (b" /first ", b" /second ", b" /third ")] == [1, 1, 1]
+    if app is tell:
+        assert f"{method} /first ".encode() + HIDDEN in answers
+        assert b"POST /second abc" in answers
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_upgrade_with_a_chunked_body_is_refused(method: str) -> None:
+    head = f"{method} /first HTTP/1.1\r\nHost: x\r\n{UPGRADE}Transfer-Encoding: chunked\r\n\r\n".encode()
+    answers = talk(tell, head + b"%x\r\n%b\r\n0\r\n\r\n" % (len(HIDDEN), HIDDEN))
+    assert answers.startswith(b"HTTP/1.1 400 ")
+    assert answers.count(b"HTTP/1.1 ") == 1
+
+
+def test_many_upgrades_in_one_segment() -> None:
+    request = f"GET /again HTTP/1.1\r\nHost: x\r\n{UPGRADE}\r\n".encode()
+    assert talk(tell, request * 700).count(b"GET /again ") == 700
+
+
 def send_slowly(connection: socket.socket, data: bytes, size: int, pause_s: float = 0.0) -> None:
     """Send the data in pieces; a server that has closed meanwhile is no error."""
     try:

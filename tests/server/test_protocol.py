@@ -163,6 +163,18 @@ async def test_an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not
         writer.close()
 
 
+async def test_line_ends_behind_an_answer_do_not_keep_a_connection() -> None:
+    async with serving(LimitedProtocol, keep_alive_s=1) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n0")
+        begun = time.monotonic()
+        writer.write(b"\r\n")
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        writer.close()
+    assert 0.5 < time.monotonic() - begun < 4
+
+
 async def test_a_request_that_takes_longer_than_the_idle_time_is_answered() -> None:
     async def slow(scope: Any, receive: Any, send: Any) -> None:
         await asyncio.sleep(1.5)

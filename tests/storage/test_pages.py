@@ -220,7 +220,7 @@ def test_the_other_reads_are_served_by_their_indexes(planner: sqlite3.Connection
     plans = [
         (attachments._LIST, conversation, "attachments_of_conversation (organization_id=? AND conversation_id=?)"),  # noqa: SLF001
         (
-            events._OF_CONVERSATION,  # noqa: SLF001
+            events.OF_CONVERSATION,
             (*conversation, 7, 9),
             "events_of_conversation (organization_id=? AND conversation_id=? AND rowid>?)",
         ),

@@ -7,6 +7,7 @@ import pytest
 
 from storage.catalog import DatabaseOptions, PageQuery
 from storage.catalog.engine import Parameters, Statement
+from storage.catalog.events import OF_CONVERSATION
 from storage.catalog.pages import statement_of
 from storage.catalog.postgresql.connections import Connection, connect
 from tests.engines.postgresql import SharedPostgresql
@@ -22,13 +23,21 @@ FILL = f"""
 """  # noqa: S608 (constants)
 
 
+EVENTS = f"""
+    INSERT INTO events (id, kind, attachment_id, organization_id, conversation_id, created_at)
+    SELECT n, 'created', n::text, '{ORGANIZATION}', CASE n % 50 WHEN 7 THEN '{CONVERSATION}' ELSE (n % 50)::text END, '2026'
+    FROM generate_series(1, 5000) AS n
+"""  # noqa: S608 (constants)
+
+
 @pytest.fixture(scope="module")
 async def grown(postgresql: SharedPostgresql) -> AsyncIterator[Connection]:
     """A connection, set as the engine sets its own, to a database with rows and statistics of them."""
     url = postgresql.fresh_database()
     connection = await connect(url, DatabaseOptions())
     await connection.execute(FILL)
-    await connection.execute("VACUUM ANALYZE attachments")
+    await connection.execute(EVENTS)
+    await connection.execute("VACUUM ANALYZE attachments, events")
     yield connection
     await connection.close()
     postgresql.drop_database(url)
@@ -56,3 +65,12 @@ async def test_a_page_is_read_by_the_index_for_it(grown: Connection, query: Page
     assert ("Index Only Scan" in plan) == (expected != "attachments_by_time" and not query.is_filtered), plan
     assert ("Sort" in plan) == (query.conversation_id is not None and query.sort != "created_at"), plan
     assert "$1" in plan, "planned for these parameters, and so again for the next"
+
+
+async def test_who_subscribes_again_has_its_own_events_read(grown: Connection) -> None:
+    """Those of its conversation behind the number that it has heard: not what happened in all others meanwhile."""
+    plan = await plan_of(OF_CONVERSATION, (ORGANIZATION, CONVERSATION, 10, 500), grown)
+    assert "Index Scan using events_of_conversation on events" in plan, plan
+    assert "(id > $3)" in plan.partition("Index Cond")[2], plan
+    assert "Filter" not in plan, plan
+    assert "Sort" not in plan, plan
