@@ -8,6 +8,7 @@ from rest.documents import document_route
 from rest.exchanges import (
     BODY_BYTES,
     BODY_SOCKET,
+    NO_ROUTE,
     WHOLE_ANSWER,
     WHOLE_BODY,
     BodySocket,
@@ -53,6 +54,7 @@ __all__ = [
     "INTERNAL_ERROR",
     "MEMORY",
     "METRICS_PATH",
+    "NO_ROUTE",
     "OPENAPI_PATH",
     "OPERATIONS",
     "REDIS_SCHEMES",

@@ -35,6 +35,7 @@ WHOLE_BODY = "attachd.whole_body"
 BODY_SOCKET = "attachd.body_socket"
 # The name in the scope of how many bytes of the body a handler has read, once it is done.
 BODY_BYTES = "attachd.body_bytes"
+NO_ROUTE = "/…"  # what the log has instead of what it must not have of a path that is no route
 LINGER_S = 5.0  # how long a refused body is read on and dropped; nginx's `lingering_timeout`
 LINGER_IDLE_S = 1.0  # how long nothing may come meanwhile: a client that waits for the connection to end need not wait longer
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
@@ -200,8 +201,8 @@ def _log(exchange: Exchange, error: Exception) -> None:
 
 
 def _route(scope: Scope) -> str:
-    """The path as the log may have it: of a route with parameters their names, since one may be a secret."""
-    path: str = scope["route"].path if "route" in scope else scope["path"]
+    """The path as the log may have it: with the names of parameters instead of what they are, since one may be a secret."""
+    path: str = scope["route"].path if "route" in scope else NO_ROUTE
     return path
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Never
 
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Router
+from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from procedures import Router as ProcedureRouter
@@ -107,7 +107,7 @@ class App:
         self._trpc: ASGIApp = _starting
         self._rest: ASGIApp = _starting
         self._serve: ASGIApp = self._dispatch  # with what stands around it
-        self._fixed: dict[str, ASGIApp] = {}  # the routes without parameters, which need no search
+        self._fixed: dict[str, Route] = {}  # the routes without parameters, which need no search
         self._cors: ASGIApp | None = None
         if settings.server.allowed_origins:
             self._cors = CORSMiddleware(
@@ -139,11 +139,20 @@ class App:
         if scope["path"].startswith(TRPC_PREFIX):
             await self._trpc(scope, receive, send)
         else:
-            await self._logged(self._fixed.get(scope["path"], self._rest), scope, receive, send)
+            await self._logged(self._find(scope), scope, receive, send)
+
+    def _find(self, scope: Scope) -> ASGIApp:
+        """What answers the request; the scope is told of a route that needs no search, as the router tells it of others."""
+        route = self._fixed.get(scope["path"])
+        if route is None:
+            return self._rest
+        scope["route"] = route
+        return route.app
 
     async def _busy(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer on a connection that there is no room for."""
         scope["request_id"] = self._next_request_id()
+        self._find(scope)  # for its line
         await self._logged(self._refuse, scope, receive, send)
 
     async def _logged(self, handler: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
@@ -172,7 +181,7 @@ class App:
             await handler(scope, receive, observe)
         finally:
             if self._observing is not None:
-                route = scope["route"].path if "route" in scope else scope["path"]
+                route = self._observing.route(scope)
                 meter, log = self._observing.meters.route(route), self._observing.log
                 meter.answered(scope["method"], status or CLIENT_CLOSED, started, size)
                 if received := scope.get(BODY_BYTES):
@@ -256,7 +265,7 @@ class App:
         )
         self._rates = rates = RateLimits(settings.rates.storage_url, meters.refused)
         routes = rest_routes(settings, store, authenticator, rates, self._openapi(), observing.report(store))
-        self._fixed = {route.path: route.app for route in routes if not route.param_convertors}
+        self._fixed = {route.path: route for route in routes if not route.param_convertors}
         self._rest = Router(routes, redirect_slashes=False, default=NotFound(self._shapes))
 
     def _openapi(self) -> bytes:

@@ -5,8 +5,10 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from starlette.types import Scope
+
 from procedures import Procedures
-from rest import OPERATIONS
+from rest import NO_ROUTE, OPERATIONS
 from server.metrics import (
     Cells,
     MeteredBlobs,
@@ -37,6 +39,7 @@ class Observing:
         self.meters = Meters(self._layout, self._cells.own, paths, trpc_route, names)
         self.traces = begin_traces(settings)
         self.log = self.traces.log(paths, trpc_route)
+        self._beginnings = {f"/{path.split('/')[1]}" for path in paths}
 
     def _take_cells(self, shared: Path | None) -> Cells:
         if shared is not None and self._settings.metrics.enabled:
@@ -45,6 +48,18 @@ class Observing:
             except OSError:
                 _logger.exception("the metrics of this worker are not seen by the others")
         return PrivateCells(self._layout)
+
+    def route(self, scope: Scope) -> str:
+        """What log and metrics call a request: the pattern of its route.
+
+        Of a path that is none there is at most the beginning that routes have, such as `/chat/…`: what follows may be most of a
+        link that somebody cut or added to, with its secret and the name of its file.
+        """
+        if "route" in scope:
+            pattern: str = scope["route"].path
+            return pattern
+        beginning = "/".join(scope["path"].split("/", 2)[:2])
+        return f"{beginning}{NO_ROUTE}" if beginning in self._beginnings else NO_ROUTE
 
     def watch(self) -> Watch:
         """What counts and traces what the store does."""

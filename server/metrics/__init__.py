@@ -7,12 +7,13 @@ from server.metrics.blobs import MeteredBlobs
 from server.metrics.cells import Counter
 from server.metrics.database import MeteredDatabase
 from server.metrics.endpoint import MetricsReport
-from server.metrics.families import OK
+from server.metrics.families import OK, UNKNOWN
 from server.metrics.meters import CallMeter, Meters, RouteMeter, SocketMeters, SubscriptionMeter, layout_of
 from server.metrics.shared import Cells, PrivateCells, SharedCells, shared_folder
 
 __all__ = [
     "OK",
+    "UNKNOWN",
     "CallMeter",
     "Cells",
     "Counter",

@@ -9,7 +9,7 @@ from procedures import Call, Context, Procedure, Procedures, ReadInput
 from schemas import ServiceError
 from server.credentials import Authenticator
 from server.log import log_exception
-from server.metrics import Meters
+from server.metrics import UNKNOWN, Meters
 from server.trpc import responses
 from server.trpc.jsonl import Output, Settled
 from server.trpc.responses import Outcome
@@ -43,6 +43,10 @@ class Calls:
         self._attachments = attachments
         self._principal = authenticator.principal
         self._stacks = stacks
+
+    def name(self, path: str) -> str:
+        """What the log calls a call of that path, which is a client's text unless there is such a procedure."""
+        return UNKNOWN if self.find(path) is None else path
 
     async def context(
         self,

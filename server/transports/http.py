@@ -192,7 +192,7 @@ class TrpcEndpoint:
     ) -> Answer | LineStream:
         """The answer in JSON lines, if all of it is there, else what gives it bit by bit."""
         paths = [path for path, _ in request.calls]
-        asked = Asked(request.method, ",".join(paths), request_id, requests.refused_method(request, self._rules))
+        asked = Asked(request.method, self._names(request), request_id, requests.refused_method(request, self._rules))
         stream = LineStream(self._lines, asked, paths, credential, keeps_on=_mutates(request))
         whole, settled = self._calls.timed_outcome, self._calls.settled
         calls = [
@@ -239,7 +239,9 @@ class TrpcEndpoint:
         told = None if isinstance(outcome, StreamRequired) else path
         body = responses.render_error(outcome, told, self._calls.stack(outcome))
         allow = self._allow(request, [outcome])
-        return Answer(outcome.code.http_status, body, path, allow, unread, retry_after_s=_retry_after_s([outcome]))
+        return Answer(
+            outcome.code.http_status, body, self._names(request), allow, unread, retry_after_s=_retry_after_s([outcome])
+        )
 
     def _batch(self, request: Request, outcomes: list[Outcome], unread: bool) -> Answer:
         paths = [path for path, _ in request.calls]
@@ -252,7 +254,10 @@ class TrpcEndpoint:
         status = responses.status_of(outcomes)
         allow = b"" if status == 200 else self._allow(request, outcomes)
         wait_s = _retry_after_s(outcomes) if status >= 400 else 0
-        return Answer(status, responses.render_batch(envelopes), ",".join(paths), allow, unread, retry_after_s=wait_s)
+        return Answer(status, responses.render_batch(envelopes), self._names(request), allow, unread, retry_after_s=wait_s)
+
+    def _names(self, request: Request) -> str:
+        return ",".join([self._calls.name(path) for path, _ in request.calls])
 
     def _allow(self, request: Request, outcomes: list[Outcome]) -> bytes:
         """The `allow` header of a 405 (RFC 9110, 15.5.6): what the last call with a wrong method would accept."""

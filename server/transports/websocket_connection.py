@@ -222,7 +222,7 @@ class Connection:
             status, size = outcome.code.http_status, len(answer)
             self._send(answer)
         self._tools.meters.sent.add(size)
-        self._record(message.path, status, started, size)
+        self._record(self._calls.name(message.path), status, started, size)
         self._running -= 1
         if self._running == self._limits.max_calls - 1:
             self._socket.hold(False)

@@ -159,7 +159,8 @@ class SocketSubscriptions:
         if ending.has_started:
             send(wire.write_stopped(message.head))
         if self._tools.log is not None:
-            self._tools.log.record(LOG_METHOD, message.path, ending.status, started, ending.size_bytes, self._request_id)
+            route = self._calls.name(message.path)
+            self._tools.log.record(LOG_METHOD, route, ending.status, started, ending.size_bytes, self._request_id)
 
 
 def _is_cancelled() -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from server.log import MAX_ROUTE_CHARACTERS, PIPE_BUF, Clock, RequestLog
 from server.log_lines import JsonFormatter, TextFormatter, encode_text, log_config
@@ -253,11 +254,60 @@ def test_a_subscription_that_fails_is_told_in_its_line(tmp_path: Path) -> None:
     assert (line["status"], line["error"], line["level"]) == (200, "BAD_REQUEST", "info")
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "route"),
+    [
+        pytest.param("GET", "/chat/session-1/secret-id/secret-capability/secret-name.png/", "/chat/…", id="link-with-slash"),
+        pytest.param("GET", "/chat/session-1/secret-id/secret-capabi", "/chat/…", id="cut-link"),
+        pytest.param("GET", "//chat/session-1/secret-id/secret-capability/secret-name.png", "/…", id="doubled-slash"),
+        pytest.param("GET", "/secret-name.png", "/…", id="name-alone"),
+        pytest.param("GET", "/", "/…", id="root"),
+        pytest.param("PUT", "/api/upload", "/api/upload", id="wrong-method-of-a-route"),
+        pytest.param("GET", "/healthz", "/healthz", id="route-without-parameters"),
+        pytest.param("GET", "/api/trpc/attachd_secret", "unknown", id="no-procedure"),
+        pytest.param("GET", "/api/trpc/attachd_secret,attachments.limits?batch=1", "unknown,attachments.limits", id="batch"),
+        pytest.param("POST", "/api/trpc/attachd_secret", "trpc", id="request-that-fails-as-a-whole"),
+    ],
+)
+def test_what_is_no_route_and_no_procedure_may_be_a_secret(attachd: Attachd, method: str, path: str, route: str) -> None:
+    with attachd.client() as client:
+        request_id = client.request(method, path).headers["x-request-id"]
+    assert logged(attachd, request_id)["route"] == route
+    assert "secret-" not in attachd.log.read_text()
+    assert "attachd_secret" not in attachd.log.read_text()
+
+
+def test_a_stream_of_no_procedure_names_none(attachd: Attachd) -> None:
+    query, headers = {"batch": "1", "input": "{}"}, {"trpc-accept": "application/jsonl"}
+    with attachd.client() as client:
+        answer = client.get("/api/trpc/attachd_secret", params=query, headers=headers)
+    assert logged(attachd, answer.headers["x-request-id"])["route"] == "unknown"
+    assert "attachd_secret" not in attachd.log.read_text()
+
+
+def test_calls_over_websocket_of_no_procedure_name_none(tmp_path: Path) -> None:
+    with Attachd(tmp_path) as attachd, connect(f"{attachd.base_url.replace('http', 'ws')}/api/trpc") as socket:
+        for id, kind in enumerate(("query", "subscription")):
+            socket.send(json.dumps({"id": id, "method": kind, "params": {"path": f"attachd_secret{id}"}}))
+            assert "NOT_FOUND" in str(socket.recv(10))
+    assert [line["route"] for line in attachd.lines() if line.get("method") == "WS"] == ["unknown", "unknown", "trpc"]
+    assert "attachd_secret" not in attachd.log.read_text()
+
+
+def logged(server: Attachd, request_id: str) -> dict[str, Any]:
+    """The line of a request, which comes a moment after its answer."""
+    deadline = time.monotonic() + 10
+    while not (lines := [line for line in server.lines() if line.get("request_id") == request_id]):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return lines[0]
+
+
 def test_a_server_writes_what_the_settings_want(tmp_path: Path) -> None:
     with Attachd(tmp_path, credentials=False) as server:  # whose address is in a line of JSON
         base_url = server.base_url
         assert httpx.get(f"{base_url}/nothing").status_code == 404
-    assert [line["status"] for line in server.lines() if line.get("route") == "/nothing"] == [404]
+    assert [line["status"] for line in server.lines() if line.get("route") == "/…"] == [404]
     server.settings |= {"ATTACHD_LOG_LEVEL": "warning", "ATTACHD_SERVER_PORT": base_url.rsplit(":", 1)[1]}
     process = subprocess.Popen(
         [sys.executable, "-m", "server", "serve"],
