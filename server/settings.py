@@ -7,6 +7,7 @@ start with one line that names the key and what to write instead; nothing is ign
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -30,6 +31,9 @@ __all__ = [
 
 CONFIG_VARIABLE = "ATTACHD_CONFIG"
 ENVIRONMENT_PREFIX = "ATTACHD_"
+# What Kubernetes tells each pod of a Service named `attachd` or `attachd-…` (service links), as Docker's links did.
+SERVICE_LINK = re.compile(r"ATTACHD_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)", re.ASCII)
+_SERVICE_ADDRESSES = ("tcp://", "udp://", "sctp://")
 
 
 def load_settings(
@@ -89,13 +93,18 @@ def _file_values(path: Path, keys: Mapping[str, SettingKey]) -> Iterator[tuple[S
 def _environ_values(environ: Mapping[str, str], keys: Mapping[str, SettingKey]) -> Iterator[tuple[SettingKey, Any]]:
     variables = {key.variable: key for key in keys.values()}
     for variable, text in environ.items():
-        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == CONFIG_VARIABLE:
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == CONFIG_VARIABLE or _is_service_link(variable, text):
             continue
         if variable not in variables:
             raise SettingsError(f"unknown environment variable {variable}{_meant(variable, [*variables, CONFIG_VARIABLE])}")
         key = variables[variable]
         value = [item.strip() for item in text.split(",") if item.strip()] if _is_list(key) else text
         yield key, _convert(key, value, variable, strict=False)
+
+
+def _is_service_link(variable: str, text: str) -> bool:
+    # ATTACHD_SERVER_PORT is a setting, or the address of a Service named `attachd-server`, which no port is.
+    return SERVICE_LINK.fullmatch(variable) is not None or (variable.endswith("_PORT") and text.startswith(_SERVICE_ADDRESSES))
 
 
 def _meant(name: str, known: Iterable[str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.settings import SettingKey, Settings, SettingsError, load_settings, setting_keys, with_port
+from server.settings import SERVICE_LINK, SettingKey, Settings, SettingsError, load_settings, setting_keys, with_port
 
 POSTGRESQL_URL = (
     "database.url must be postgresql://user:password@host:port/database, "
@@ -252,6 +252,12 @@ def test_mistakes_in_the_file(tmp_path: Path, toml: str, message: str) -> None:
             id="unknown",
         ),
         pytest.param(
+            "ATTACHD_PORT",
+            "8080",
+            "unknown environment variable ATTACHD_PORT; did you mean ATTACHD_MAIL_PORT?",
+            id="no-service-link",
+        ),
+        pytest.param(
             "ATTACHD_SERVER_DEVELOPMENT",
             "1",
             "unknown environment variable ATTACHD_SERVER_DEVELOPMENT; the README lists all of them",
@@ -273,6 +279,37 @@ def test_mistakes_in_the_file(tmp_path: Path, toml: str, message: str) -> None:
 )
 def test_mistakes_in_the_environment(tmp_path: Path, variable: str, text: str, message: str) -> None:
     assert_refused(tmp_path, message, **{variable: text})
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("ATTACHD_SERVICE_HOST", "10.0.0.1"),
+        ("ATTACHD_SERVICE_PORT", "8080"),
+        ("ATTACHD_SERVICE_PORT_HTTP", "8080"),
+        ("ATTACHD_PORT", "tcp://10.0.0.1:8080"),
+        ("ATTACHD_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+        ("ATTACHD_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("ATTACHD_PORT_8080_TCP_PORT", "8080"),
+        ("ATTACHD_PORT_8080_TCP_PROTO", "tcp"),
+        ("ATTACHD_PORT_53_UDP", "udp://10.0.0.1:53"),
+        ("ATTACHD_SERVER_PORT", "tcp://10.0.0.1:8080"),
+        ("ATTACHD_SERVER_SERVICE_HOST", "10.0.0.1"),
+        ("ATTACHD_SERVER_PORT_8080_SCTP", "sctp://10.0.0.1:8080"),
+        ("ATTACHD_DATABASE_PORT", "tcp://10.0.0.1:5432"),
+    ],
+)
+def test_service_links_of_kubernetes_are_no_settings(tmp_path: Path, variable: str, text: str) -> None:
+    assert settings_of(tmp_path, **{variable: text}) == load_settings(None, {})
+
+
+def test_no_setting_is_taken_for_a_service_link() -> None:
+    assert [key.name for key in setting_keys() if SERVICE_LINK.fullmatch(key.variable)] == []
+
+
+def test_no_pings_where_nobody_waits_for_them(tmp_path: Path) -> None:
+    toml = "[stream]\nping_seconds = 0\nreconnect_after_inactivity_seconds = 0"
+    assert settings_of(tmp_path, toml).stream.ping_seconds == 0
 
 
 def test_a_file_that_is_missing(tmp_path: Path) -> None:
