@@ -133,6 +133,15 @@ def test_json_lines_arrive_one_by_one(client: httpx.Client) -> None:
         assert time.monotonic() - begun < AT_ONCE_S
 
 
+def test_a_query_may_be_long(client: httpx.Client) -> None:
+    names = [f"{number:0>300}" for number in range(100)]
+    asked = json.dumps({str(index): {"json": {"id": name}} for index, name in enumerate(names)})
+    answer = client.get(f"/api/trpc/{','.join(['attachments.get'] * 100)}", params={"batch": "1", "input": asked})
+    assert len(str(answer.request.url)) > 30_000
+    assert (answer.status_code, len(answer.json())) == (400, 100), answer.text[:200]
+    assert {each["error"]["json"]["data"]["code"] for each in answer.json()} == {"BAD_REQUEST"}
+
+
 def test_a_websocket_is_passed_on(proxy: Nginx | Caddy, attachd: Attachd) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
