@@ -44,6 +44,12 @@ def checked(settings: Settings) -> Settings:
     except ValueError as error:
         raise SettingsError(str(error)) from None
     stream = settings.stream
+    if stream.ping_seconds == 0 < stream.reconnect_after_inactivity_seconds:
+        raise SettingsError(
+            "stream.ping_seconds is 0, so that clients of quiet subscriptions would connect again every "
+            f"{stream.reconnect_after_inactivity_seconds:g} s; raise stream.ping_seconds above 0, or set "
+            "stream.reconnect_after_inactivity_seconds = 0"
+        )
     if 0 < stream.reconnect_after_inactivity_seconds < stream.ping_seconds:  # tRPC refuses to start with such as well
         raise SettingsError(
             f"stream.ping_seconds ({stream.ping_seconds:g}) is more than stream.reconnect_after_inactivity_seconds "

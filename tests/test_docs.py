@@ -24,7 +24,7 @@ from server.app import App
 from server.cli import main
 from server.migration import ensure_schema
 from server.protocol import MAX_HEAD_BYTES
-from server.settings import SettingKey, load_settings, setting_keys
+from server.settings import SettingKey, SettingsError, load_settings, setting_keys
 from storage import API_A
 from tests.conformance.node import node_command, node_environment, npm_install
 from tests.running import ROOT, Attachd, environment
@@ -157,6 +157,15 @@ def test_every_command_and_option_is_in_a_table(path: str, command: click.Comman
 def test_links_lead_somewhere(path: Path) -> None:
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", path.read_text(encoding="utf-8")):
         assert (path.parent / target).exists() or target == "docs/performance.md", target
+
+
+def test_every_parameter_of_a_postgresql_url_is_named() -> None:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(None, {"ATTACHD_DATABASE_URL": "postgresql://db/attachd?channel_binding=require"})
+    taken = str(caught.value).split(" may be ", 1)[1].split(", ")
+    text = OPERATIONS.split("\n## PostgreSQL\n", 1)[1].split("\n## ", 1)[0]
+    (named,) = re.findall(r"Behind the `\?` may stand (.*?), as libpq", text, re.DOTALL)
+    assert sorted(re.findall(r"`(\w+)`", named)) == taken
 
 
 def test_every_make_target_is_explained() -> None:

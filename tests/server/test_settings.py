@@ -222,6 +222,18 @@ ORIGIN = 'must be written as scheme, host and port without a path, such as "http
             '"https://files.example.com"',
             id="wildcard-without-base-url",
         ),
+        pytest.param(
+            "[stream]\nping_seconds = 5.5",
+            "stream.ping_seconds (5.5) is more than stream.reconnect_after_inactivity_seconds (5), so that clients would "
+            "connect again and again; lower the first",
+            id="ping-after-inactivity",
+        ),
+        pytest.param(
+            "[stream]\nping_seconds = 0",
+            "stream.ping_seconds is 0, so that clients of quiet subscriptions would connect again every 5 s; raise "
+            "stream.ping_seconds above 0, or set stream.reconnect_after_inactivity_seconds = 0",
+            id="no-ping-before-inactivity",
+        ),
         pytest.param("[server]\nbase_url = 'ftp://a'", f"server.base_url {ORIGIN}", id="scheme"),
         pytest.param("[server]\nbase_url = 'a.example'", f"server.base_url {ORIGIN}", id="no-scheme"),
         pytest.param("[server]\nbase_url = 'https://a/b'", f"server.base_url {ORIGIN}", id="base-path"),

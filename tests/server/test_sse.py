@@ -457,7 +457,7 @@ async def test_when_the_server_stops_subscriptions_end_without_return(tmp_path: 
 
 
 async def test_a_session_that_ends_ends_its_subscriptions(tmp_path: Path) -> None:
-    async with serving(tmp_path, World().router(), auth_session_cache_seconds="0", stream_ping_seconds="0") as live:
+    async with serving(tmp_path, World().router(), auth_session_cache_seconds="0", stream_ping_seconds="5") as live:
         tokens = [(await live.session())[1] for _ in range(2)]
         ended, kept = [await live.get("members", f"cookie: session={token}") for token in tokens]
         assert await live.store.credentials.revoke_session(tokens[0])
