@@ -275,6 +275,10 @@ def test_the_commands_of_operations_work(tmp_path: Path) -> None:
     config.write_text("")
     (backup,) = re.findall(r"bin/(attachd backup .*)", OPERATIONS)
     doctor, fsck, restore = blocks(OPERATIONS, "sh")
+    serve = "attachd serve --config /etc/attachd/config.toml\n"
+    assert serve in restore
+    lines = "".join((doctor, fsck, restore)).splitlines()
+    assert all("--config" in line for line in lines if line.startswith("attachd "))
 
     def typed(script: str, folder: Path) -> str:
         script = script.replace("/etc/attachd/config.toml", str(config)).replace("/backup/attachd", f"{tmp_path}/backup")
@@ -287,7 +291,7 @@ def test_the_commands_of_operations_work(tmp_path: Path) -> None:
         typed(backup, tmp_path)
     restored = tmp_path / "restored"
     restored.mkdir()
-    assert ": all agree\n" in typed(restore.replace("attachd serve\n", ""), restored)
+    assert ": all agree\n" in typed(restore.replace(serve, ""), restored)
     with Attachd(restored, credentials=False) as again:
         again.tokens = server.tokens
         with again.client() as client:
