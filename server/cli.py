@@ -58,8 +58,8 @@ main.add_command(migrate_storage)
 def serve(config: Path | None, host: str | None, port: int | None, workers: int | None, *, development: bool) -> None:
     """Serve until SIGTERM or Ctrl+C.
 
-    Requests in flight are then finished, within server.shutdown_grace_seconds. The database is created, or brought to
-    the newest schema, before the first request.
+    Requests in flight are then finished, within server.shutdown_grace_seconds. On SQLite the database is created, or
+    brought to the newest schema, before the first request; on PostgreSQL `migrate` must have done that.
     """
     configure_logging()
     given = {"server.host": host, "server.port": port, "server.workers": workers}
@@ -79,7 +79,8 @@ def serve(config: Path | None, host: str | None, port: int | None, workers: int 
 def migrate(config: Path | None) -> None:
     """Create the database, or bring it to the newest schema.
 
-    `serve` does so by itself; this is for doing it earlier. It may run beside a server and beside itself.
+    On PostgreSQL nothing else does: run it before `serve`. On SQLite `serve`, and every command that opens the store, does so
+    by itself; this is for doing it earlier. It may run beside a server and beside itself.
     """
     settings = load(config)
     migrated = attempt(lambda: asyncio.run(ensure_schema(settings.database.url)))

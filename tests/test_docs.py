@@ -277,7 +277,7 @@ def test_the_commands_of_operations_work(tmp_path: Path) -> None:
     doctor, fsck, restore = blocks(OPERATIONS, "sh")
     serve = "attachd serve --config /etc/attachd/config.toml\n"
     assert serve in restore
-    lines = "".join((doctor, fsck, restore)).splitlines()
+    lines = f"{doctor}{fsck}{restore}".splitlines()
     assert all("--config" in line for line in lines if line.startswith("attachd "))
 
     def typed(script: str, folder: Path) -> str:
