@@ -88,6 +88,10 @@ def listen(settings: Settings) -> tuple[Settings, socket.socket]:
         # A name that cannot be looked up has a number that only its own text explains; socket's other texts are padded.
         reason = error.strerror if isinstance(error, socket.gaierror) else os.strerror(error.errno or 0)
         raise StartError(f"cannot listen on {host} port {port}: {reason}; choose another --host or --port") from error
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections have it from the socket that they come by
+        # What was given to the kernel is the kernel's to drop: a client that never takes it would keep its connection for ever.
+        timeout_ms = int(settings.upload.idle_timeout_seconds * 1000)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, timeout_ms)
     return with_port(settings, listening.getsockname()[1]), listening
 
 

@@ -116,11 +116,31 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     assert_fails(tmp_path, "serve", code=1, error=error, ATTACHD_UPLOAD_DIRECTORY="taken")
 
 
-@pytest.mark.parametrize("command", ["serve", "migrate", "sweep"])
+@pytest.mark.parametrize("command", ["serve", "migrate"])
 def test_a_database_that_cannot_be_made(tmp_path: Path, command: str) -> None:
     (tmp_path / "taken").write_bytes(b"")
     error = "cannot bring the database to the newest schema: .*"
     assert_fails(tmp_path, command, code=1, error=error, ATTACHD_DATABASE_URL="sqlite:///taken/attachd.db")
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        pytest.param(["sweep"], 1, id="sweep"),
+        pytest.param(["backup", "copy"], 1, id="backup"),
+        pytest.param(["fsck"], 3, id="fsck"),
+        pytest.param(["key", "list"], 1, id="key-list"),
+        pytest.param(["signing", "rotate"], 1, id="signing-rotate"),
+    ],
+)
+def test_an_empty_store_is_not_made_where_one_is_expected(tmp_path: Path, command: list[str], code: int) -> None:
+    """It would agree with everything: with a disk that is not mounted, and a current directory that is not the server's."""
+    error = "there is no database data/attachd.db: see --config, the current directory, and what is mounted"
+    assert_fails(tmp_path, *command, code=code, error=error)
+    assert list(tmp_path.iterdir()) == []
+    run_attachd("migrate", folder=tmp_path)
+    assert_fails(tmp_path, *command, code=code, error="there is no storage directory data/blobs")
+    assert not (tmp_path / "data" / "blobs").exists()
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate", "sweep"])

@@ -24,6 +24,7 @@ from tests.engines.seaweedfs import ACCESS_KEY, SECRET_KEY
 from tests.running import environment, run_attachd
 from tests.server.mail_server import CERTIFICATE, MailServer
 
+ID = "0191c2b0-0000-7000-8000-000000000001"
 MAIL = {"ATTACHD_MAIL_HOST": "127.0.0.1", "ATTACHD_MAIL_SENDER": "a@example.com", "ATTACHD_MAIL_SECURITY": "none"}
 SECRETS = ("s3cr3t", SECRET_KEY)
 
@@ -51,9 +52,14 @@ def test_a_fresh_machine(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [], "nothing is made"
 
 
+def make_store(folder: Path) -> None:
+    """The database and the folder of the bytes, as attachd makes them."""
+    key = run_attachd("key", "create", "--organization", ID, "--role", "member", "--name", "a", folder=folder)
+    assert key.returncode == 0
+
+
 def test_a_machine_that_serves(tmp_path: Path) -> None:
-    run_attachd("migrate", folder=tmp_path)
-    run_attachd("sweep", folder=tmp_path)  # opens the folder of blobs
+    make_store(tmp_path)
     before = sorted(path.name for path in tmp_path.rglob("*") if not path.name.endswith(("-wal", "-shm")))
     code, found = examined(tmp_path)
     assert (code, unhealthy(found)) == (0, {})
@@ -155,6 +161,7 @@ def test_signing_keys(tmp_path: Path) -> None:
     secret = "s3cr3t" + "A" * 37 + "="
     _, found = examined(tmp_path, ATTACHD_SIGNING_KEYS=f"2026b:{secret},2026a:{'B' * 43}=")
     assert of(found, "signing.keys", "ok") == ["2 in the settings; 2026b signs | "]
+    make_store(tmp_path)
     kid = run_attachd("signing", "rotate", folder=tmp_path).stdout.strip()
     _, found = examined(tmp_path)
     assert of(found, "signing.keys", "ok") == [f"1 in the database; {kid} signs | "]

@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from server.serving import WORKER_ANSWERS_S
+from tests.rest.live import eventually
 from tests.running import Attachd, BareAttachd, environment
 
 CONVERSATION = "0191c2b0-0000-7000-8000-000000000003"
@@ -164,16 +165,18 @@ def test_two_workers_share_one_database(tmp_path: Path) -> None:
         assert server.stop() == 0
 
 
+def workers(server: Attachd) -> list[int]:
+    """The processes that serve."""
+    children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text(encoding="ascii").split()
+    commands = {int(child): Path(f"/proc/{child}/cmdline").read_text(encoding="utf-8") for child in children}
+    return [child for child, command in commands.items() if "resource_tracker" not in command]
+
+
 @pytest.mark.parametrize("is_asked", [False, True])
 def test_a_worker_that_dies_is_replaced(tmp_path: Path, *, is_asked: bool) -> None:
     """At once, also if it dies when its supervisor has asked it for a sign of life and waits for that."""
     with Attachd(tmp_path, "--workers", "2") as server:
-        children = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text(encoding="ascii").split()
-        worker = next(
-            int(child)
-            for child in children
-            if "resource_tracker" not in Path(f"/proc/{child}/cmdline").read_text(encoding="utf-8")
-        )
+        worker = workers(server)[0]
         if is_asked:
             os.kill(worker, signal.SIGSTOP)
             time.sleep(2)  # it is asked twice a second
@@ -184,6 +187,49 @@ def test_a_worker_that_dies_is_replaced(tmp_path: Path, *, is_asked: bool) -> No
             time.sleep(0.1)
         assert httpx.get(f"{server.base_url}/readyz").status_code == 200
         assert server.stop() == 0
+
+
+@pytest.mark.only_on("sqlite", reason="takes the database away by its name")
+def test_a_worker_that_dies_while_the_database_is_away_comes_back_with_it(tmp_path: Path) -> None:
+    """The others serve on meanwhile what they can, and are not stopped because one cannot be replaced."""
+    with Attachd(tmp_path, "--workers", "2") as server:
+        database, aside = tmp_path / "data" / "attachd.db", tmp_path / "data" / "aside"
+        database.rename(aside)
+        database.mkdir()  # cannot be opened
+        killed, kept = workers(server)
+        os.kill(killed, signal.SIGKILL)
+        assert eventually(lambda: any("is tried again" in str(line.get("message")) for line in server.lines()), 20.0)
+        assert kept in workers(server)
+        database.rmdir()
+        aside.rename(database)
+        assert eventually(lambda: httpx.get(f"{server.base_url}/readyz").is_success, 20.0)
+        assert server.process.poll() is None
+        assert server.stop() == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT is Linux's; counts sockets in /proc")
+def test_a_client_that_takes_nothing_is_let_go(tmp_path: Path) -> None:
+    with Attachd(tmp_path, ATTACHD_UPLOAD_IDLE_TIMEOUT_SECONDS="1") as server, server.client() as client:
+        content = b"%PDF-1.7\n" + bytes(20_000_000)
+        url = client.post("/api/upload", files={"file": ("a.pdf", content)}).json()["url"]
+
+        def sockets() -> int:
+            links = [each.readlink() for each in Path(f"/proc/{server.process.pid}/fd").iterdir()]
+            return sum(str(link).startswith("socket:") for link in links)
+
+        before = sockets()
+        stalled = []
+        for _ in range(3):
+            stalled.append(connection := socket.socket())
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.connect(("127.0.0.1", int(server.base_url.rpartition(":")[2])))
+            head = f"GET {url} HTTP/1.1\r\nHost: x\r\nCookie: session={server.tokens['member']}\r\n\r\n"
+            connection.sendall(head.encode())
+        assert eventually(lambda: sockets() == before + 3)
+        assert eventually(lambda: sockets() == before, 20.0)
+        for connection in stalled:
+            connection.close()
+        assert client.get(url).content == content
 
 
 def test_idle_memory(tmp_path: Path) -> None:

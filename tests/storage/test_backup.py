@@ -12,7 +12,7 @@ from storage.backup import Backup
 from storage.catalog import take_snapshot
 from storage.disk import DiskBlobs, exclusive
 from storage.transfer import Step
-from tests.engines.backing import Backing
+from tests.engines.backing import Backing, backing_of
 from tests.engines.databases import SqliteFile
 from tests.storage.conftest import PNG, caller, files, keep
 
@@ -87,16 +87,38 @@ async def test_there_and_back(store: Store, backing: Backing, backup: Path, copy
 
 
 async def test_what_is_there_is_not_copied_again(store: Store, backing: Backing, backup: Path, copy: Path) -> None:
-    first = await keep(store.attachments, CONTENT)
+    first, kept = [await keep(store.attachments, CONTENT) for _ in range(2)]
     await back_up(store, backing, backup)
     assert await back_up(store, backing, backup) == ([], 0)
     second = await keep(store.attachments, CONTENT)
     backing.query("DELETE FROM attachments WHERE id = ?", first)
     assert await back_up(store, backing, backup) == ([], 1)
-    assert [name for name in files(backup) if name.startswith("blobs")] == [f"blobs/{backing.key_of(second)}"]
-    assert len(files(backup)) == 3, "one manifest, one database"
+    blobs = {f"blobs/{backing.key_of(id)}" for id in (kept, second)}
+    assert {name for name in files(backup) if name.startswith("blobs")} == blobs
+    assert len(files(backup)) == 4, "one manifest, one database"
     assert await restored(backup, copy) == []
-    assert await content_of(copy, [second]) == {second: CONTENT}
+    assert await content_of(copy, [kept, second]) == {kept: CONTENT, second: CONTENT}
+
+
+async def test_the_backup_of_another_database_is_left_alone(
+    store: Store, backing: Backing, backup: Path, tmp_path: Path
+) -> None:
+    """Such as one that was made anew because a disk was not mounted; it may have attachments by now."""
+    await keep(store.attachments, CONTENT)
+    await back_up(store, backing, backup)
+    before = files(backup)
+    other = backing_of(tmp_path / "other")
+    for count in range(2):
+        async with await open_store(database_url=other.database_url, directory=tmp_path / "blobs") as strange:
+            for _ in range(count):
+                await keep(strange.attachments)
+            with pytest.raises(
+                ServiceError, match="has a backup of 1 attachments, none of which is in this database"
+            ) as caught:
+                await back_up(strange, other, backup)
+        assert caught.value.code is Code.CONFLICT
+        assert files(backup) == before
+    assert await back_up(store, backing, backup) == ([], 0)
 
 
 async def test_beside_uploads_deletions_and_sweeps(store: Store, backing: Backing, backup: Path, tmp_path: Path) -> None:

@@ -57,6 +57,9 @@ class Objects:
         self._client.upload_part(**where, UploadId=id, PartNumber=1, Body=b"12345")  # type: ignore[arg-type]
         return id
 
+    def send(self, key: str, upload: str, number: int, content: bytes) -> None:
+        self._client.upload_part(Bucket=BUCKET, Key=self._prefix + key, UploadId=upload, PartNumber=number, Body=content)
+
     def get(self, key: str) -> bytes:
         return self._client.get_object(Bucket=BUCKET, Key=self._prefix + key)["Body"].read()
 
@@ -122,6 +125,19 @@ async def test_unfinished_uploads_are_removed_by_their_keys(blobs: Blobs, object
     await blobs.delete(found)
     await blobs.delete(found)
     assert [info.key for info in await scanned(blobs)] == [kept]
+
+
+async def test_an_unfinished_upload_is_as_old_as_its_last_part(blobs: Blobs, objects: Objects) -> None:
+    """A slow client may be at it for hours; and what its parts take is known."""
+    key = f"attachments/o/{fresh_id()}"
+    id = objects.begin(key)
+    (begun,) = await scanned(blobs)
+    await asyncio.sleep(2.1)
+    for number in (2, 3):
+        objects.send(key, id, number, bytes(1000))
+    (found,) = await scanned(blobs)
+    assert (found.key, found.size, found.unfinished) == (begun.key, begun.size + 2000, True)
+    assert found.modified_at >= begun.modified_at + 1
 
 
 async def test_a_list_of_keys_to_delete_has_the_checksum_that_every_store_knows(options: S3Options) -> None:
