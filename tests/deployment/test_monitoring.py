@@ -4,6 +4,7 @@ import re
 
 import yaml  # type: ignore[import-untyped]  # its stubs are one more package, for one call
 
+from procedures import app_router
 from server.metrics import PrivateCells, layout_of
 from server.metrics.exposition import Scrape
 from server.metrics.families import DATABASE_ERRORS, LIMITS, STORAGE_ERRORS
@@ -50,6 +51,13 @@ def test_kinds_in_rules_and_tables_are_those_there_are() -> None:
     for rule in RULES:
         for kind in re.findall(r'kind="(\w+)"', rule["expr"]):
             assert kind in DATABASE_ERRORS or kind in STORAGE_ERRORS
+
+
+def test_slow_calls_are_those_whose_time_is_ours() -> None:
+    (rule,) = [rule for rule in RULES if rule["alert"] == "AttachdSlowCalls"]
+    (left_out,) = re.findall(r'procedure!~"(.*?)"', rule["expr"])
+    paths = [procedure.path for procedure in app_router().freeze()]
+    assert {path for path in paths if re.fullmatch(left_out, path)} == {"attachments.upload", "attachments.completeUpload"}
 
 
 def test_limits_are_settings() -> None:
