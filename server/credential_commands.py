@@ -71,6 +71,8 @@ def create_key(config: Path | None, organization: str, role: Role, name: str) ->
 
     Its id, which `key revoke` takes, goes to standard error.
     """
+    if not name.isprintable():
+        raise Mistake("--name must be printable, without tabs and line ends: it is a column of `key list`")
     info, secret = with_store(
         config, lambda store, _: store.credentials.create_key(organization_id=organization, role=role, name=name), create=True
     )

@@ -42,7 +42,10 @@ async def _run(checks: list[Check], *, as_json: bool) -> None:
         for task in [group.create_task(examine(check)) for check in checks]:
             found = await task
             failed = failed or any(diagnosis.health == "fail" for diagnosis in found)
-            _tell(found, as_json=as_json)
+            try:
+                _tell(found, as_json=as_json)
+            except BrokenPipeError:  # whoever read has seen enough, as `head` does
+                os._exit(1)
     sys.stdout.flush()
     os._exit(1 if failed else 0)  # a thread may wait for ever for a disk that does not answer: nobody else does
 

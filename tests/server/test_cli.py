@@ -65,6 +65,12 @@ def test_version(tmp_path: Path) -> None:
         pytest.param(
             ("serve", "--workers", "0"), {}, "server.workers must be a whole number from 1 to 256, not 0", id="workers"
         ),
+        pytest.param(
+            (*KEY[:-1], "a\tb\nc"),
+            {},
+            "--name must be printable, without tabs and line ends: it is a column of `key list`",
+            id="name-of-two-columns",
+        ),
         pytest.param(("serve", "--config", "no.toml"), {}, "no.toml: No such file or directory", id="no-file"),
         pytest.param(
             ("serve", "--dev", "--host", "0.0.0.0"),

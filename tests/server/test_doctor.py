@@ -58,6 +58,17 @@ def make_store(folder: Path) -> None:
     assert key.returncode == 0
 
 
+def test_whoever_reads_no_further_ends_it_quietly(tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as output:
+        command = [sys.executable, "-m", "server", "doctor"]
+        done = subprocess.run(
+            command, cwd=tmp_path, env=environment(), stdout=output, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_a_machine_that_serves(tmp_path: Path) -> None:
     make_store(tmp_path)
     before = sorted(path.name for path in tmp_path.rglob("*") if not path.name.endswith(("-wal", "-shm")))
