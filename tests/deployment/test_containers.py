@@ -64,6 +64,15 @@ def test_no_secret_is_written_down_and_each_is_asked_for(composed: dict[str, Any
     assert all("<" in value for name, value in own.items() if name in secrets)
 
 
+def test_the_commands_of_operations_are_for_services_that_there_are(composed: dict[str, Any]) -> None:
+    text = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    named = re.findall(r"docker compose (?:run --rm|exec -T) (\w+) (\w+)", text)
+    assert named == [("attachd", "session"), ("attachd", "sweep"), ("database", "pg_dump")]
+    assert {service for service, _ in named} <= composed["services"].keys()
+    database = composed["services"]["database"]["environment"]
+    assert (database["POSTGRES_USER"], database["POSTGRES_DB"]) == ("attachd", "attachd")
+
+
 def test_services_wait_for_what_they_need_and_fit_each_other(composed: dict[str, Any]) -> None:
     services = composed["services"]
     assert services["attachd"]["depends_on"] == {
