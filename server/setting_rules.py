@@ -22,7 +22,7 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 _LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "::1")
 _WILDCARD_HOSTS = ("", "0.0.0.0", "::")  # noqa: S104 (compared with, never bound by default)
 
-_PART = r"[^@/?#:\s]*"
+_PART = r"[^@/?#:\[\]\s\x7f-\U0010ffff]*"
 _HOST = rf"(?:\[[0-9a-fA-F:.%]+\]|{_PART})(?::[0-9]{{1,5}})?"
 _POSTGRESQL_URL = re.compile(
     rf"postgres(?:ql)?://(?:{_PART}(?::{_PART})?@)?{_HOST}(?:,{_HOST})*/[^@/?#\s]+(?:\?(?P<query>[^#\s]*))?", re.ASCII

@@ -12,7 +12,6 @@ import contextlib
 import sqlite3
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from schemas import Code, ServiceError
 from storage.catalog.engine import Database
@@ -29,7 +28,7 @@ _MIGRATION_TIMEOUT_S = 60.0  # how long to wait for another process that migrate
 
 def is_postgresql(database_url: str) -> bool:
     """Whether that is the URL of a PostgreSQL database, whose schema only `attachd migrate` changes."""
-    return urlsplit(database_url).scheme in _POSTGRESQL
+    return database_url.partition("://")[0].lower() in _POSTGRESQL  # not by urlsplit: its errors quote passwords
 
 
 def sqlite_path(database_url: str) -> Path:

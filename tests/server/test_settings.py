@@ -187,6 +187,8 @@ ORIGIN = 'must be written as scheme, host and port without a path, such as "http
         pytest.param("[database]\nurl = 'postgresql://u:sec/ret@db/x'", POSTGRESQL_URL, id="postgresql-slash-in-password"),
         pytest.param("[database]\nurl = 'postgresql://u:sec@ret@db/x'", POSTGRESQL_URL, id="postgresql-at-in-password"),
         pytest.param("[database]\nurl = 'postgresql://u:123/ret@db/x'", POSTGRESQL_URL, id="postgresql-password-as-port"),
+        pytest.param("[database]\nurl = 'postgresql://u:[secret@db/x'", POSTGRESQL_URL, id="postgresql-bracket-in-password"),
+        pytest.param("[database]\nurl = 'postgresql://u:s\u2100ret@db/x'", POSTGRESQL_URL, id="postgresql-letters-in-password"),
         pytest.param("[database]\nurl = 'postgresql://u:secret@db:port/x'", POSTGRESQL_URL, id="postgresql-port"),
         pytest.param("[database]\nurl = 'postgresql://u:secret@db'", POSTGRESQL_URL, id="postgresql-without-database"),
         pytest.param(
