@@ -192,3 +192,20 @@ async def swept(store: Store, ages: SweepAges, *, dry_run: bool = False) -> Swee
         unlinked_s=ages.unlinked_s,
         dry_run=dry_run,
     )
+
+
+async def test_bytes_whose_row_comes_while_they_are_put_aside_come_back(
+    store: Store, backing: Backing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of an upload that took longer than the grace time: they are old when they are whole, and their row follows."""
+    id = await keep(store.attachments)
+    known, asked = UpkeepTable.known_paths, []
+
+    async def known_later(table: UpkeepTable, paths: list[str]) -> set[str]:
+        asked.append(paths)
+        return set() if len(asked) == 1 else await known(table, paths)
+
+    monkeypatch.setattr(UpkeepTable, "known_paths", known_later)
+    await swept(store, SweepAges(grace_s=-60, quarantine_s=DAY, retention_s=DAY, unlinked_s=DAY))
+    assert asked[0] == [backing.key_of(id)]
+    assert backing.bytes.kept() == {backing.key_of(id)}
