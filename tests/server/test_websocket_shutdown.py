@@ -112,7 +112,7 @@ def test_the_log_of_a_connection(tmp_path: Path) -> None:
         lines = [line for line in server.lines() if line.get("method") == "WS"]
         assert [(line["route"], line["status"]) for line in lines] == [
             ("attachments.usage", 200),
-            ("attachments.secret\nname", 404),
+            ("unknown", 404),
             ("trpc", 101),
             ("waiting.tick", 200),
         ]
