@@ -14,7 +14,9 @@ from storage.catalog import DatabaseOptions
 from storage.catalog.engine import Script, lookup, one_step, sql
 from storage.catalog.postgresql.connections import Connection, connect
 from storage.catalog.postgresql.engine import Postgresql
+from storage.catalog.postgresql.groups import Groups
 from storage.catalog.postgresql.jobs import Write
+from storage.catalog.postgresql.lookups import Lookups
 from storage.catalog.postgresql.pool import Pool
 from tests.engines.postgresql import SharedPostgresql
 
@@ -25,6 +27,7 @@ NUMBER_TO_CHANGE = sql("SELECT n FROM t WHERE name = ? FOR UPDATE")
 SET = sql("UPDATE t SET n = ? WHERE name = ?")
 NUMBERS = sql("SELECT n FROM t ORDER BY n")
 INSERT_ALONE = sql("INSERT INTO t (n, name) VALUES (?, ?) RETURNING n", alone=True)
+INSERT_TOGETHER = sql("", "INSERT INTO t (n, name) SELECT * FROM unnest(?::bigint[], ?::text[]) RETURNING n", shared=True)
 ROW = lookup("name, n", "t", "name")
 # Nothing ends before its time on a machine that is busy with other tests; and short times, for tests of what ends.
 PATIENT = DatabaseOptions(
@@ -200,6 +203,37 @@ async def test_look_ups_at_the_same_time_share_queries(database: Postgresql, oth
     assert [row and row[1] for row in rows] == [*range(200), *range(200), None, None, None, None]
     calls = await other.fetchval("SELECT count(*) FROM pg_stat_activity WHERE query = $1", ROW.statement.postgresql)
     assert calls <= 2
+
+
+async def test_what_shares_queries_asks_for_something_with_each_and_keeps_its_connections(url: str) -> None:
+    """Eight at once with pauses, so that there is more to do when a query is on its way to a connection and another ends."""
+    opened = 0
+    sent: list[tuple[Any, ...]] = []
+
+    async def connect_and_log() -> Connection:
+        nonlocal opened
+        opened += 1
+        connection = await connect(url, PATIENT)
+        connection.add_query_logger(lambda query: sent.append(query.args))
+        return connection
+
+    pool = Pool(connect_and_log, 4)
+    writes = Groups(INSERT_TOGETHER, pool, pool.lane(2, 60), lambda: None)
+    reads = Lookups(ROW, pool, pool.lane(4, 60))
+
+    async def work(worker: int) -> None:
+        for turn in range(100):
+            begun = one_step(INSERT_TOGETHER, (turn, f"{worker} {turn}"))()
+            done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            writes.add(next(begun)[1], begun, done)
+            assert len(await done) == 1
+            assert await reads.ask(f"{worker} {turn}") is not None
+            await asyncio.sleep((worker * turn) % 7 / 1000)
+
+    await asyncio.gather(*(work(worker) for worker in range(8)))
+    await pool.aclose(1)
+    assert opened <= 4
+    assert [arguments for arguments in sent if not all(arguments)] == []
 
 
 async def test_a_look_up_sees_what_was_acknowledged_before(database: Postgresql) -> None:

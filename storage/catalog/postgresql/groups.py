@@ -48,19 +48,24 @@ class Groups:
         self._lane = lane
         self._waiting: list[_Waiting] = []
         self._transactions = 0
+        self._coming = False  # one of them has not taken yet, and will take what waits
 
     def add(self, parameters: Parameters, script: Script[Any], future: asyncio.Future[Any]) -> None:
         """Have the statement done soon; the script has yielded it and waits for its rows."""
         self._waiting.append(_Waiting(parameters, script, future))
-        if len(self._waiting) == 1 and self._transactions < TRANSACTIONS:
-            self._begin()
+        self._begin()
 
     def _begin(self) -> None:
+        """Begin a transaction, unless there are enough or one is about to take."""
+        if self._coming or self._transactions >= TRANSACTIONS:
+            return
         self._transactions += 1
+        self._coming = True
         self._pool.submit(self._lane, _Group(self))
 
     def take(self) -> list[_Waiting]:
         """What the next transaction does."""
+        self._coming = False
         taken, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
         return taken
 
@@ -84,6 +89,9 @@ class _Group:
     async def run(self, connection: Connection) -> None:
         """Do all, in one transaction if that goes."""
         taken = self._taken = self._groups.take() if self._taken is None else self._taken
+        if not taken:
+            self._groups.end()
+            return
         self.repeatable = False
         try:
             rows = await self._together(connection, taken)

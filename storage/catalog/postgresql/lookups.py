@@ -30,6 +30,7 @@ class Lookups:
         self._lane = lane
         self._asked: Asked = {}
         self._queries = 0
+        self._coming = False  # one of them has not taken yet, and will take what was asked
 
     def ask(self, key: Key) -> asyncio.Future[Row | None]:
         """The row of that key, or None."""
@@ -41,18 +42,19 @@ class Lookups:
         if asked is not None:
             asked.append(future)
             return future
-        first = not self._asked
         self._asked[key] = [future]
-        if first and self._queries < QUERIES:
+        if not self._coming and self._queries < QUERIES:
             self._send()
         return future
 
     def _send(self) -> None:
         self._queries += 1
+        self._coming = True
         self._pool.submit(self._lane, _Query(self))
 
     def take(self) -> Asked:
         """What a query asks for that is about to be sent: all that was asked until now."""
+        self._coming = False
         asked = self._asked
         if len(asked) <= KEYS_AT_ONCE:
             self._asked = {}
@@ -62,7 +64,7 @@ class Lookups:
     def end(self) -> None:
         """A query came to its end; another one goes for what was asked meanwhile."""
         self._queries -= 1
-        if self._asked:
+        if self._asked and not self._coming:
             self._send()
 
 
