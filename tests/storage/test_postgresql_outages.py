@@ -49,6 +49,19 @@ async def database(postgresql: SharedPostgresql, proxy: DatabaseProxy, other: Co
     await opened.aclose()
 
 
+@pytest.fixture
+async def direct(postgresql: SharedPostgresql, other: Connection) -> AsyncIterator[Postgresql]:
+    """The same database without the proxy."""
+    opened = Postgresql(postgresql.server.url(await other.fetchval("SELECT current_database()")), OPTIONS)
+    yield opened
+    await opened.aclose()
+
+
+async def limit_connections(other: Connection, limit: int) -> None:
+    """Have the server refuse more connections to the database than that."""
+    await other.execute(f"ALTER DATABASE {await other.fetchval('SELECT current_database()')} CONNECTION LIMIT {limit}")
+
+
 class Inserting:
     """A script, and how often it was begun."""
 
@@ -159,6 +172,39 @@ async def test_a_server_that_is_down_fails_at_once_and_is_back_at_once(
     await asyncio.sleep(DOWN_S)
     await database.write(Inserting("c"))
     assert await kept(other) == ["a", "c"]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3])
+async def test_fewer_connections_than_the_pool_would_open_do_all_the_work(
+    direct: Postgresql, other: Connection, limit: int
+) -> None:
+    await limit_connections(other, limit + 1)  # `other` is one
+    for turn in range(3):
+        writes = [direct.write(Inserting(f"{turn} {n:02}")) for n in range(30)]
+        reads = [direct.row(ROW, f"{turn} {n:02}") for n in range(30)]
+        lists = [direct.rows(NUMBERS, ()) for _ in range(30)]
+        outcomes = await asyncio.gather(*(code_of(each) for each in (*writes, *reads, *lists)))
+        assert set(outcomes) == {None}
+        await asyncio.sleep(DOWN_S * turn)
+    assert len(await kept(other)) == 90
+    connections = await other.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    assert 1 <= connections <= limit
+
+
+async def test_what_waits_is_done_as_soon_as_one_more_connection_may_be_opened(direct: Postgresql, other: Connection) -> None:
+    """Nothing else is asked meanwhile, and the only connection that there is stays busy."""
+    await limit_connections(other, 2)
+    busy = asyncio.create_task(direct.rows(sql("SELECT pg_sleep(2.5)"), ()))
+    await asyncio.sleep(0.3)
+    waiting = asyncio.create_task(direct.rows(NUMBERS, ()))
+    await asyncio.sleep(0.3)
+    assert not waiting.done()
+    await limit_connections(other, -1)
+    assert await waiting == []
+    assert not busy.done()
+    await busy
 
 
 async def test_a_network_that_swallows_everything_is_found_out_in_time(

@@ -6,7 +6,8 @@ Rules:
 2. Jobs are of lanes, and a lane has a limit of connections that it may use at once. Writes that wait for a lock and searches
    that take seconds leave connections to the look-ups.
 3. A connection is opened when there is work and none is free, and replaced when it is broken. After one could not be opened,
-   jobs fail at once for `DOWN_S`: a database that is down is not asked a thousand times a second.
+   none is for `DOWN_S`: a database that is down is not asked a thousand times a second. What was to be done on it is left to
+   the others, as when a role has reached its limit of connections; when there are none, jobs fail at once.
 4. A job waits at most the `wait_s` of its lane for a connection.
 
 asyncpg's own pool resets a connection each time it is given back, a round trip more than the query (docs/decisions/0027).
@@ -76,7 +77,7 @@ class Lane:
         self.timer: asyncio.TimerHandle | None = None
 
 
-_Taken = tuple[Lane, Job]
+_Taken = tuple[Lane, Job, float | None]  # and until when the job may wait, if it has waited
 
 
 class _Parked(NamedTuple):
@@ -98,6 +99,7 @@ class Pool:
         self._parked: list[_Parked] = []  # the last to be free is the first to get work
         self._down_until = 0.0
         self._why_down: ServiceError | None = None
+        self._again: asyncio.TimerHandle | None = None
         self._closing = False
 
     def lane(self, limit: int, wait_s: float) -> Lane:
@@ -110,35 +112,45 @@ class Pool:
         """Have the job done soon."""
         if self._closing:
             job.fail(asyncpg.InterfaceError("the database was closed"))
-        elif lane.running >= lane.limit or not self._begin(lane, job):
+        elif lane.running < lane.limit and self._may_begin():
+            lane.running += 1
+            self._begin((lane, job, None))
+        else:
             lane.waiting.append(_Waiting(time.monotonic() + lane.wait_s, job))
             if lane.timer is None:
                 lane.timer = asyncio.get_running_loop().call_later(lane.wait_s, _expire, lane)
 
-    def _begin(self, lane: Lane, job: Job) -> bool:
-        """Give the job to a free connection or a new one, if there may be one."""
+    def _may_begin(self) -> bool:
+        """Whether a connection is free or may be opened; when there is none at all, a job must find out that it cannot."""
+        return bool(self._parked) or (self._working < self._size and (not self._working or not self._is_down()))
+
+    def _begin(self, taken: _Taken | None) -> None:
+        """Give the job to a free connection or a new one; None to open one for what waits."""
         if self._parked:
-            lane.running += 1
-            self._parked.pop().work.set_result((lane, job))
-            return True
-        if self._working < self._size:
-            lane.running += 1
+            self._parked.pop().work.set_result(taken)
+        else:
             self._working += 1
-            task = asyncio.get_running_loop().create_task(self._work(lane, job))
+            task = asyncio.get_running_loop().create_task(self._work(taken))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-            return True
-        return False
 
-    async def _work(self, lane: Lane, job: Job) -> None:
+    async def _work(self, taken: _Taken | None) -> None:
         """One connection: the job, then what waits, then what comes."""
         connection: Connection | None = None
         try:
+            if taken is None:
+                with contextlib.suppress(ServiceError):  # who waits is told below
+                    connection = await self._open()
             while True:
-                try:
-                    connection = await self._do(job, connection)
-                finally:
-                    lane.running -= 1
+                if taken is not None:
+                    try:
+                        connection = await self._do(taken, connection)
+                    finally:
+                        taken[0].running -= 1
+                if connection is None and self._leaves_to_others():
+                    self._working -= 1
+                    self._look_after_what_waits()
+                    return
                 taken = self._take()
                 if taken is None:
                     if connection is None or self._closing:
@@ -147,23 +159,61 @@ class Pool:
                     parked = _Parked(asyncio.get_running_loop().create_future(), connection)
                     self._parked.append(parked)
                     taken = await parked.work
-                if taken is None:
-                    return
-                lane, job = taken
+                    if taken is None:
+                        return
         finally:
             if connection is not None and not connection.is_closed():
                 await _close(connection)
+
+    def _look_after_what_waits(self) -> None:
+        """Have taken what waits, by connections that are free or, as soon as one may be opened, by another."""
+        while self._parked and (taken := self._take()) is not None:
+            self._begin(taken)
+        if self._closing or not any(lane.waiting and lane.running < lane.limit for lane in self._lanes):
+            return
+        if self._may_begin():
+            self._begin(None)
+        elif self._again is None:
+            self._again = asyncio.get_running_loop().call_later(DOWN_S, self._look_again)
+
+    def _look_again(self) -> None:
+        self._again = None
+        self._look_after_what_waits()
 
     def _take(self) -> _Taken | None:
         """The next job that waits, of a lane that may use another connection."""
         for lane in self._lanes:
             if lane.waiting and lane.running < lane.limit:
                 lane.running += 1
-                return lane, lane.waiting.popleft().job
+                waiting = lane.waiting.popleft()
+                return lane, waiting.job, waiting.until
         return None
 
-    async def _do(self, job: Job, connection: Connection | None) -> Connection | None:
+    def _is_down(self) -> bool:
+        return time.monotonic() < self._down_until
+
+    def _leaves_to_others(self) -> bool:
+        """Whether one that has no connection now need not fail what waits: others work, or still find out that they cannot."""
+        return self._working > 1 and self._is_down() and not self._closing
+
+    def _put_back(self, taken: _Taken) -> bool:
+        """Leave the job to the other connections, if there are any and it may still wait."""
+        lane, job, until = taken
+        now = time.monotonic()
+        if not self._leaves_to_others() or (until is not None and until <= now):
+            return False
+        until = now + lane.wait_s if until is None else until
+        if lane.waiting:  # the first of a lane is the first whose time is over
+            until = min(until, lane.waiting[0].until)
+        lane.waiting.appendleft(_Waiting(until, job))
+        if lane.timer is not None:
+            lane.timer.cancel()
+        lane.timer = asyncio.get_running_loop().call_later(until - now, _expire, lane)
+        return True
+
+    async def _do(self, taken: _Taken, connection: Connection | None) -> Connection | None:
         """Run the job, again where that is right; gives the connection unless it is broken."""
+        _, job, _ = taken
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 if connection is None or connection.is_closed():
@@ -172,7 +222,8 @@ class Pool:
                 await job.run(connection)
                 return connection
             except ServiceError as error:
-                job.fail(error)
+                if connection is not None or not self._put_back(taken):
+                    job.fail(error)
                 return connection
             except Exception as error:  # noqa: BLE001 (not swallowed: who waits for the job is told)
                 # asyncpg's error of a value that cannot be sent is an InterfaceError and a ValueError.
@@ -201,7 +252,7 @@ class Pool:
         self._parked.clear()
 
     async def _open(self) -> Connection:
-        if self._why_down is not None and time.monotonic() < self._down_until:
+        if self._why_down is not None and self._is_down():
             raise unavailable() from self._why_down
         try:
             connection = await self._connect()
