@@ -430,3 +430,28 @@ async def test_commits_are_told_to_other_processes(url: str, other: Connection) 
                 )
     await writer.aclose()
     await hearer.aclose()
+
+
+class OddError(BaseException):
+    """What nothing catches."""
+
+
+async def test_the_connections_are_closed_also_when_listening_ended_with_an_error(url: str, other: Connection) -> None:
+    database = Postgresql(url, PATIENT)
+    heard = asyncio.Event()
+
+    def fail() -> None:
+        heard.set()
+        raise OddError
+
+    await database.write(insert(1, "a"))
+    database.on_commit(fail)
+    await asyncio.wait_for(heard.wait(), 30)
+    with pytest.raises(OddError):
+        await database.aclose()
+    assert await code_of(database.rows(NUMBERS, ())) is Code.SERVICE_UNAVAILABLE
+    for _ in range(100):
+        if not await backends(other):
+            break
+        await asyncio.sleep(0.05)
+    assert await backends(other) == []

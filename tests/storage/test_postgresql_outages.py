@@ -227,3 +227,24 @@ async def test_slow_answers_are_waited_for(database: Postgresql, proxy: Database
         await database.write(Inserting("a"))
         assert [tuple(row) for row in await database.rows(NUMBERS, ())] == [("a",)]
     assert await kept(other) == ["a"]
+
+
+async def test_it_listens_again_after_whatever_failed_and_logs_each_outage_once(
+    database: Postgresql, proxy: DatabaseProxy, other: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The server refuses to listen, as a standby does, or is gone when it is asked to."""
+    caplog.set_level("INFO", "attachd.database")
+    heard = asyncio.Event()
+    for fault in (("25006", "cannot execute LISTEN during recovery"), "cut-before"):
+        proxy.reset()
+        with proxy.at("LISTEN", fault) as hits:
+            database.on_commit(heard.set)
+            for _ in range(600):
+                if len(hits) == 2:
+                    break
+                await asyncio.sleep(0.05)
+            assert len(hits) == 2
+            heard.clear()
+        await asyncio.wait_for(heard.wait(), 30)
+    said = [record.getMessage().partition(";")[0] for record in caplog.records]
+    assert said == ["cannot listen for changes of other processes", "changes of other processes are listened for again"] * 2

@@ -95,5 +95,7 @@ class Postgresql:
 
     async def aclose(self) -> None:
         """Finish the writes under way and close."""
-        await self._news.aclose()
-        await self._pool.aclose(self._options.statement_timeout_s)
+        try:
+            await self._news.aclose()
+        finally:
+            await self._pool.aclose(self._options.statement_timeout_s)

@@ -15,7 +15,6 @@ import logging
 import secrets
 from collections.abc import Awaitable, Callable
 
-from schemas import ServiceError
 from storage.catalog.engine import Row
 from storage.catalog.postgresql.connections import Connection
 from storage.catalog.postgresql.jobs import Read
@@ -41,6 +40,7 @@ class News:
         self._listening: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._more = False
+        self._deaf = False
 
     def on_commit(self, listener: Callable[[], None] | None) -> None:
         """Call `listener` after commits of this process and upon news of others', or nothing any more."""
@@ -72,12 +72,14 @@ class News:
             self._listener()
 
     async def _listen(self) -> None:
-        """Listen for ever."""
+        """Listen for ever, whatever fails; the log is told once of each outage."""
         while True:
             try:
                 await self._listen_once()
-            except ServiceError:
-                logger.warning("cannot listen for changes of other processes; they are looked for meanwhile", exc_info=True)
+            except Exception:  # also what the driver raises of a standby, or of a server that stops just now
+                if not self._deaf:
+                    logger.warning("cannot listen for changes of other processes; they are looked for meanwhile", exc_info=True)
+                self._deaf = True
             await asyncio.sleep(AGAIN_S)
 
     async def _listen_once(self) -> None:
@@ -87,6 +89,9 @@ class News:
         try:
             connection.add_termination_listener(lambda _: ended.set())
             await connection.add_listener(_CHANNEL, self._heard)
+            if self._deaf:
+                self._deaf = False
+                logger.info("changes of other processes are listened for again")
             if self._listener is not None:
                 self._listener()
             await ended.wait()
