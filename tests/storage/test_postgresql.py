@@ -297,6 +297,17 @@ async def test_a_search_that_takes_too_long_is_stopped_in_the_server_too(databas
     assert [row["state"] for row in await backends(other)] == ["idle"]
 
 
+async def test_a_search_may_be_given_longer_than_statements_usually_have(url: str) -> None:
+    database = Postgresql(url, DatabaseOptions(connections=1, statement_timeout_s=0.5, search_s=0.5))
+    usual = await database.rows(sql("SHOW statement_timeout"), ())
+    for _ in range(2):
+        assert await database.rows_apart(sql("SELECT 1 FROM pg_sleep(1.2)"), (), 60.0) == [(1,)]
+        assert await code_of(database.rows_apart(sql("SELECT pg_sleep(30)"), (), 1.2)) is Code.TIMEOUT
+        assert await database.rows(sql("SHOW statement_timeout"), ()) == usual == [("500ms",)]
+        assert await code_of(database.rows(sql("SELECT pg_sleep(30)"), ())) is Code.SERVICE_UNAVAILABLE
+    await database.aclose()
+
+
 async def test_searches_and_writes_leave_connections_to_look_ups(database: Postgresql, other: Connection) -> None:
     await database.write(insert(1, "a"))
     async with other.transaction():

@@ -75,9 +75,13 @@ def _keep_alive(connection: Connection) -> None:
 async def _prepare(connection: Connection, options: DatabaseOptions) -> None:
     if connection.get_server_version().major < MIN_VERSION:
         raise ValueError(f"PostgreSQL {MIN_VERSION} or newer is needed, not {connection.get_server_version().major}")
-    statement_s = max(options.statement_timeout_s, options.search_s)  # a search has its own time; others end by command_timeout
-    timeouts = (statement_s, options.lock_timeout_s, options.idle_transaction_timeout_s)
+    timeouts = (session_timeout_s(options), options.lock_timeout_s, options.idle_transaction_timeout_s)
     await connection.fetch(_SETTINGS, *(str(max(round(timeout * 1000), 1)) for timeout in timeouts))
+
+
+def session_timeout_s(options: DatabaseOptions) -> float:
+    """After which the server ends a statement: a search has its own time, and others end by `command_timeout`."""
+    return max(options.statement_timeout_s, options.search_s)
 
 
 def cannot_open(url: str, error: Exception) -> ServiceError:

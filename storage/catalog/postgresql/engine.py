@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from storage.catalog.engine import Lookup, Parameters, Row, Script, Statement, T
 from storage.catalog.options import DatabaseOptions
-from storage.catalog.postgresql.connections import PROGRAM, Connection, connect
+from storage.catalog.postgresql.connections import PROGRAM, Connection, connect, session_timeout_s
 from storage.catalog.postgresql.groups import Groups
 from storage.catalog.postgresql.jobs import Read, Search, Write
 from storage.catalog.postgresql.lookups import Lookups
@@ -32,6 +32,7 @@ class Postgresql:
         self._options = options
         size = options.connections
         wait_s = options.pool_timeout_s
+        self._usual_s = session_timeout_s(options)
         self._pool = Pool(self._connect, size)
         # Look-ups may use all connections. Writes and searches leave some to them, also when each of those waits for seconds.
         self._reads = self._pool.lane(size, wait_s)
@@ -64,7 +65,7 @@ class Postgresql:
         """All rows of a statement of unknown cost."""
         deadline = time.monotonic() + (self._options.statement_timeout_s if within_s is None else within_s)
         future: asyncio.Future[list[Row]] = self._create_future()
-        self._pool.submit(self._searches, Search(future, statement.postgresql, parameters, deadline))
+        self._pool.submit(self._searches, Search(future, statement.postgresql, parameters, deadline, self._usual_s))
         return await future
 
     async def write(self, script: Callable[[], Script[T]]) -> T:

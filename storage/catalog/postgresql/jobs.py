@@ -17,6 +17,7 @@ from storage.catalog.postgresql.connections import Connection
 
 Begun = tuple[Script[Any], Step]  # a script and the step that it has yielded
 
+_ALLOW = "SELECT set_config('statement_timeout', $1, true)"  # until the transaction ends
 _RECOVER_S = 5.0  # for a connection to become good again after its query was stopped
 
 
@@ -65,15 +66,21 @@ class Read(_Settled):
 
 
 class Search(_Settled):
-    """All rows of a statement, or TIMEOUT from `deadline` on (of the monotonic clock)."""
+    """All rows of a statement, or TIMEOUT from `deadline` on (of the monotonic clock).
 
-    __slots__ = ("_deadline", "_parameters", "_statement")
+    The server ends a statement after `usual_s`, unless it is told otherwise.
+    """
 
-    def __init__(self, future: asyncio.Future[list[Row]], statement: str, parameters: Parameters, deadline: float) -> None:
+    __slots__ = ("_deadline", "_parameters", "_statement", "_usual_s")
+
+    def __init__(
+        self, future: asyncio.Future[list[Row]], statement: str, parameters: Parameters, deadline: float, usual_s: float
+    ) -> None:
         super().__init__(future)
         self._statement = statement
         self._parameters = parameters
         self._deadline = deadline
+        self._usual_s = usual_s
 
     async def run(self, connection: Connection) -> None:
         """Search; a search that takes too long is stopped in the server too."""
@@ -82,13 +89,22 @@ class Search(_Settled):
             self.fail(TimeoutError())
             return
         try:
-            rows = await connection.fetch(self._statement, *self._parameters, timeout=left)
+            rows = await self._rows(connection, left)
         except (TimeoutError, asyncpg.QueryCanceledError) as error:
             self.fail(error)
             await connection.fetchval("SELECT 1", timeout=_RECOVER_S)
             return
         if not self.future.done():
             self.future.set_result(rows)
+
+    async def _rows(self, connection: Connection, left: float) -> list[Row]:
+        if left <= self._usual_s:
+            rows: list[Any] = await connection.fetch(self._statement, *self._parameters, timeout=left)
+        else:
+            async with connection.transaction(readonly=True):
+                await connection.execute(_ALLOW, str(round(left * 1000)))
+                rows = await connection.fetch(self._statement, *self._parameters, timeout=left)
+        return rows
 
     def fail(self, error: Exception) -> None:
         """Tell who waits; what took too long by the words of the search."""
