@@ -39,6 +39,20 @@ async def test_several_processes_may_migrate_at_once(url: str, postgresql: Share
         await store.check()
 
 
+async def test_several_processes_may_migrate_at_once_whatever_the_isolation_of_the_database_is(
+    url: str, postgresql: SharedPostgresql
+) -> None:
+    isolate(url, postgresql)
+    assert [process.wait(60) for process in [migrating(url) for _ in range(4)]] == [0, 0, 0, 0]
+    assert await schema_is_current(url)
+
+
+def isolate(url: str, postgresql: SharedPostgresql) -> None:
+    """Have transactions see what there was when they began, unless they say otherwise."""
+    name = url.rpartition("/")[2]
+    postgresql.server.psql(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'", name)
+
+
 async def test_an_old_schema_is_refused_until_it_was_migrated(url: str, tmp_path: Path) -> None:
     assert migrating(url, "0003").wait(60) == 0
     settings = {"ATTACHD_DATABASE_URL": url, "ATTACHD_SERVER_PORT": "0"}

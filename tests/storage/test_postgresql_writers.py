@@ -12,6 +12,7 @@ import pytest
 from schemas import Code, Record, ServiceError
 from storage import DatabaseOptions, Details, Options, Store, fresh_id, open_store, timestamp
 from storage.catalog import AttachmentTable, EventTable, open_database
+from storage.catalog.engine import Database
 from tests.engines.keeping import ROOT
 from tests.engines.postgresql import SharedPostgresql
 from tests.storage.conftest import PNG, caller, keep
@@ -129,6 +130,23 @@ async def test_who_reads_an_event_has_read_all_before_it(url: str, tmp_path: Pat
     assert seen == list(range(1, 151))
     await connection.close()
     await store.aclose()
+
+
+async def test_uploads_share_the_counters_whatever_the_isolation_of_the_database_is(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    name = await connection.fetchval("SELECT current_database()")
+    await connection.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
+    databases = [await open_database(url, DatabaseOptions(lock_timeout_s=60, pool_timeout_s=60)) for _ in range(8)]
+
+    async def insert(database: Database) -> None:
+        for _ in range(30):
+            await AttachmentTable(database).insert(fresh_record())
+
+    await asyncio.gather(*(insert(database) for database in databases for _ in range(2)))
+    assert await connection.fetchval("SELECT last FROM event_counter") == 480
+    await connection.close()
+    for database in databases:
+        await database.aclose()
 
 
 async def loose(store: Store) -> str:

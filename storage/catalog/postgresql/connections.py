@@ -23,11 +23,14 @@ KEEPALIVES = 4  # unanswered ones after which the connection is lost
 # The planner has no INDEXED BY; these keep it from plans without the index that each statement was written for. A plan that
 # cannot do without what is off has it all the same, at a cost that would set off the compiler. Each statement has one plan for
 # all parameters: one with a LIMIT would be planned anew for each execution, which takes longer than to execute it (2026-11).
+# A statement alone and a migration do not say how they are isolated, and must see what was committed while they waited for a
+# lock, whatever the default of the database or the role is.
 _SETTINGS = (
     "SELECT set_config('statement_timeout', $1, false), set_config('lock_timeout', $2, false),"
     " set_config('idle_in_transaction_session_timeout', $3, false), set_config('enable_seqscan', 'off', false),"
     " set_config('enable_bitmapscan', 'off', false), set_config('enable_sort', 'off', false), set_config('jit', 'off', false),"
-    " set_config('plan_cache_mode', 'force_generic_plan', false)"
+    " set_config('plan_cache_mode', 'force_generic_plan', false),"
+    " set_config('default_transaction_isolation', 'read committed', false)"
 )
 
 if TYPE_CHECKING:
