@@ -5,7 +5,7 @@ import json
 
 from schemas import Record, Timestamp
 from storage.catalog import columns
-from storage.catalog.attachments import count
+from storage.catalog.attachments import count, lock
 from storage.catalog.engine import Database, Script, done, in_turn, sql
 from storage.catalog.events import log_event
 
@@ -50,6 +50,7 @@ class UpkeepTable:
         """Remove the rows for good that are still deleted, before that time; gives those, not what was restored meanwhile."""
 
         def script() -> Script[list[Record]]:
+            yield from lock([record.id for record in records])
             gone = yield from in_turn(done(_PURGE, (record.id, before)) for record in records)
             return list(itertools.compress(records, gone))
 
@@ -63,10 +64,12 @@ class UpkeepTable:
         """Remove the rows for good that still have no conversation; gives those, not what was linked meanwhile."""
 
         def script() -> Script[list[Record]]:
+            yield from lock([record.id for record in records])
             done_to = yield from in_turn(done(_PURGE_UNLINKED, (record.id, before)) for record in records)
             gone = list(itertools.compress(records, done_to))
-            for record in gone:
+            for record in sorted(gone, key=lambda record: record.organization_id):  # as all who change several counts
                 yield from count(record, -1)
+            for record in gone:
                 yield from log_event("deleted", record, now)
             return gone
 

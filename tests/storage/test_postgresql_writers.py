@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
+import msgspec
 import pytest
 
 from schemas import Code, Record, ServiceError
 from storage import DatabaseOptions, Details, Options, Store, fresh_id, open_store, timestamp
-from storage.catalog import AttachmentTable, EventTable, open_database
+from storage.catalog import AttachmentTable, EventTable, UpkeepTable, open_database
 from storage.catalog.engine import Database
 from tests.engines.keeping import ROOT
 from tests.engines.postgresql import SharedPostgresql
@@ -175,6 +176,44 @@ async def test_changes_of_the_same_rows_in_opposite_orders_do_not_deadlock(url: 
     connection = await asyncpg.connect(url)
     assert await connection.fetchval("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()") == 0
     await connection.close()
+
+
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+LOCK = {
+    "row": "SELECT 1 FROM attachments WHERE id = $1 FOR UPDATE NOWAIT",
+    "count": "SELECT 1 FROM organization_usage WHERE organization_id = $1 FOR UPDATE NOWAIT",
+}
+
+
+@pytest.mark.parametrize(("kind", "deleted"), [("row", True), ("row", False), ("count", False)])
+async def test_a_purge_locks_in_the_order_of_all_others(url: str, kind: str, deleted: bool) -> None:
+    """Who holds the first of what a purge wants can still have the second; by time, the purge would come to that first."""
+    database = await open_database(url, DatabaseOptions(lock_timeout_s=60, pool_timeout_s=60, statement_timeout_s=60))
+    first, second = sorted((fresh_record(), fresh_record()), key=lambda record: record.id)
+    second = msgspec.structs.replace(second, organization_id="org-2")
+    for record in (first, second):
+        await AttachmentTable(database).insert(record, media=True)
+    connection = await asyncpg.connect(url)
+    if deleted:
+        await connection.execute("UPDATE attachments SET deleted_at = '2026'")
+    else:
+        await connection.execute("UPDATE attachments SET conversation_id = NULL")
+    async with connection.transaction():
+        await connection.execute(LOCK[kind], first.id if kind == "row" else first.organization_id)
+        table = UpkeepTable(database)
+        purge = table.purge([second, first], "3000") if deleted else table.purge_unlinked([second, first], "3000", timestamp())
+        purging = asyncio.create_task(purge)
+        for _ in range(600):
+            if purging.done() or await connection.fetchval(WAITING):
+                break
+            await asyncio.sleep(0.05)
+        assert not purging.done()
+        await connection.execute(LOCK[kind], second.id if kind == "row" else second.organization_id)
+    assert await purging == [second, first]
+    events = await EventTable(database).after(2, 10)
+    assert [event.attachment_id for event in events] == ([] if deleted else [second.id, first.id])
+    await connection.close()
+    await database.aclose()
 
 
 async def test_each_message_of_the_outbox_is_claimed_once(url: str, tmp_path: Path) -> None:
