@@ -246,7 +246,10 @@ class _FromServer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._link.server = transport
-        self._link.flush()
+        if self._link.client.is_closing():  # it went before this came
+            transport.abort()
+        else:
+            self._link.flush()
 
     def data_received(self, data: bytes) -> None:
         self._link.from_server(data)
