@@ -65,6 +65,7 @@ async def test_an_old_schema_is_refused_until_it_was_migrated(url: str, tmp_path
     assert (done.returncode, done.stdout) == (0, "The database was brought to the newest schema.\n")
     done = run_attachd("migrate", folder=tmp_path, **settings)
     assert (done.returncode, done.stdout) == (0, "The database has the newest schema already.\n")
+    (tmp_path / "data" / "blobs").mkdir(parents=True)  # as serving does, but no command
     assert run_attachd("key", "list", folder=tmp_path, **settings).returncode == 0
 
 
