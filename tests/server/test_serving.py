@@ -208,6 +208,7 @@ def test_a_worker_that_dies_while_the_database_is_away_comes_back_with_it(tmp_pa
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="TCP_USER_TIMEOUT is Linux's; counts sockets in /proc")
+@pytest.mark.only_on("sqlite", "local", reason="the other engines have sockets, too")
 def test_a_client_that_takes_nothing_is_let_go(tmp_path: Path) -> None:
     with Attachd(tmp_path, ATTACHD_UPLOAD_IDLE_TIMEOUT_SECONDS="1") as server, server.client() as client:
         content = b"%PDF-1.7\n" + bytes(20_000_000)
