@@ -242,7 +242,8 @@ def test_what_cannot_be_copied_is_told_and_stays(filled: Attachd, tmp_path: Path
 def test_what_it_refuses(
     tmp_path: Path, bucket: dict[str, str], settings: dict[str, str], options: list[str], code: int, error: str
 ) -> None:
-    (tmp_path / "data" / "blobs").mkdir(parents=True)
+    run_attachd("migrate", folder=tmp_path)
+    (tmp_path / "data" / "blobs").mkdir()
     done = run_attachd("migrate-storage", "--to", "s3", *options, folder=tmp_path, **(bucket | LOCAL | settings))
     assert (done.returncode, done.stdout) == (code, "")
     assert error in done.stderr
