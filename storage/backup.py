@@ -23,13 +23,13 @@ from pathlib import Path
 import msgspec
 
 from schemas import Code, ServiceError
-from storage.blobs import BLOBS_AT_ONCE, Blobs
+from storage.blobs import Blobs
 from storage.catalog import NEWEST_SCHEMA, AuditTable, Snapshot, forget_rows, take_snapshot
 from storage.clock import timestamp
 from storage.disk import DiskBlobs, exclusive, fsync
 from storage.fsck import Finding, Fsck, FsckOptions
 from storage.fsck import Progress as FsckProgress
-from storage.merge import merge
+from storage.merge import merge, pages
 from storage.transfer import Known, Problem, Step, Transfer, TransferOptions
 
 _FORMAT = 1
@@ -124,11 +124,9 @@ class Backup:
             return
         snapshot = Snapshot(self.folder / manifest.database)
         try:
-            earlier, after = AuditTable(snapshot), ""
-            while rows := await earlier.by_key(after, BLOBS_AT_ONCE):
+            async for rows in pages(AuditTable(snapshot).by_key):
                 if await known([row.key for row in rows]):
                     return
-                after = rows[-1].key
         finally:
             await snapshot.aclose()
         message = f"{self.folder} has a backup of {manifest.attachments} attachments, none of which is in this database"

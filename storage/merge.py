@@ -25,11 +25,12 @@ class Pair(NamedTuple):
 
 async def merge(read_rows: ReadRows, blobs: AsyncIterator[list[BlobInfo]], after: str = "") -> AsyncIterator[list[Pair]]:
     """Every key that has a row or a blob, in batches; rows from behind `after`, and `blobs` as they come, in order."""
-    async for batch in side_by_side(_pages(read_rows, after), blobs):
+    async for batch in side_by_side(pages(read_rows, after), blobs):
         yield [Pair(*each) for each in batch]
 
 
-async def _pages(read: ReadRows, after: str) -> AsyncIterator[list[KeptRow]]:
+async def pages(read: ReadRows, after: str = "") -> AsyncIterator[list[KeptRow]]:
+    """The rows from behind `after`, in batches."""
     while page := await read(after, BLOBS_AT_ONCE):
         after = page[-1].key
         yield page

@@ -18,6 +18,7 @@ from storage.threads import Threads, available_cores
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import PartTypeDef
 
 T = TypeVar("T")
 
@@ -95,6 +96,11 @@ class Bucket:
         """The bucket and what the store calls the blob. Raises ValueError for a key that this program does not make."""
         check_key(key)
         return {"Bucket": self.name, "Key": self.options.prefix + key}
+
+    def list_parts(self, key: str, multipart_id: str) -> "list[PartTypeDef]":
+        """The parts of a multipart upload that came. Blocks; raises ClientError, also when it was completed or aborted."""
+        pages = self.client.get_paginator("list_parts").paginate(**self.where(key), UploadId=multipart_id)
+        return [part for page in pages for part in page.get("Parts", [])]
 
     async def call(self, work: Callable[..., T], *arguments: object) -> T:
         """What `work` returns, which calls the store, in a worker thread.

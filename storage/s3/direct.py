@@ -79,8 +79,7 @@ class S3Incoming:
         """The parts that came; None for an upload that was joined or aborted."""
 
         def listed() -> list[PartInfo]:
-            pages = self._bucket.client.get_paginator("list_parts").paginate(**self._bucket.where(key), UploadId=multipart_id)
-            found = [part for page in pages for part in page.get("Parts", [])]
+            found = self._bucket.list_parts(key, multipart_id)
             return [PartInfo(part["PartNumber"], part["ETag"].strip('"'), part["Size"]) for part in found]
 
         return await self._bucket.call(_unless_missing, listed)

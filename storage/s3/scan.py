@@ -79,9 +79,7 @@ async def _uploads(bucket: Bucket, after: str) -> AsyncIterator[list[BlobInfo]]:
         found += [info for info in page if info.key > after and unfinished(info.key)]
     found.sort()
     for start in range(0, len(found), BLOBS_AT_ONCE):
-        yield await bucket.call(
-            lambda infos: [_with_parts(bucket, info) for info in infos], found[start : start + BLOBS_AT_ONCE]
-        )
+        yield [await bucket.call(_with_parts, bucket, info) for info in found[start : start + BLOBS_AT_ONCE]]
 
 
 def _page_of_uploads(bucket: Bucket, after: Unfinished) -> tuple[list[BlobInfo], Unfinished, bool]:
@@ -110,8 +108,7 @@ def _with_parts(bucket: Bucket, info: BlobInfo) -> BlobInfo:
     if upload is None:
         return info
     try:
-        pages = bucket.client.get_paginator("list_parts").paginate(**bucket.where(upload.key), UploadId=upload.id)
-        parts = [part for page in pages for part in page.get("Parts", [])]
+        parts = bucket.list_parts(upload.key, upload.id)
     except ClientError as error:
         if not is_missing(error):
             raise

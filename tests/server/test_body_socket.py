@@ -19,6 +19,19 @@ from tests.server.uploads import FORM, IDLE_TIMEOUT_S, MAX_FILE_BYTES, OCTETS, S
 BODY = random.Random(1).randbytes(1_500_000)
 
 
+async def reply(send: Any, body: bytes) -> None:
+    """Answer with that body."""
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def next_words(reader: asyncio.StreamReader) -> list[bytes]:
+    """The words of the next answer's body."""
+    head = await reader.readuntil(b"\r\n\r\n")
+    length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+    return (await reader.readexactly(length)).split()
+
+
 async def read_some(scope: Any, receive: Any, send: Any) -> None:
     """Read the first message, then `x-take` bytes from the socket, then the rest as usual; answer how much came which way."""
     headers = dict(scope["headers"])
@@ -40,8 +53,7 @@ async def read_some(scope: Any, receive: Any, send: Any) -> None:
         message = await receive()
         taken.append(message["body"])
     body = f"{hashlib.sha256(b''.join(taken)).hexdigest()} {poured}".encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
-    await send({"type": "http.response.body", "body": body})
+    await reply(send, body)
 
 
 @pytest.mark.parametrize("take", [0, 1, 700_000, len(BODY)])
@@ -53,7 +65,6 @@ def test_the_socket_and_the_messages_give_each_byte_once(take: int, pieces: int)
     async def main() -> list[list[bytes]]:
         async with serving(BodyProtocol, read_some) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
-            answers = []
             # Twice on a connection, the second head in one write with the end of the first body.
             data = (head + BODY) * 2
             for start in range(0, len(data), size):
@@ -61,10 +72,7 @@ def test_the_socket_and_the_messages_give_each_byte_once(take: int, pieces: int)
                 await writer.drain()
                 if pieces > 7:
                     await asyncio.sleep(0)
-            for _ in range(2):
-                head_lines = await reader.readuntil(b"\r\n\r\n")
-                length = int(head_lines.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-                answers.append((await reader.readexactly(length)).split())
+            answers = [await next_words(reader) for _ in range(2)]
             writer.close()
             await writer.wait_closed()
             return answers
@@ -88,8 +96,7 @@ async def take_whole(scope: Any, receive: Any, send: Any) -> None:
     behind = asyncio.create_task(receive())
     await asyncio.sleep(0.05)
     body = f"{hashlib.sha256((whole or b'') + received).hexdigest()} {whole is not None} {again} {behind.done()}".encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", str(len(body)).encode())]})
-    await send({"type": "http.response.body", "body": body})
+    await reply(send, body)
     await behind
 
 
@@ -110,9 +117,7 @@ def test_a_body_is_given_whole_if_it_is_there(size: int, pieces: int, wait_s: fl
                     writer.write(data[start : start + step])
                     await writer.drain()
                     await asyncio.sleep(0.02)
-                head_lines = await reader.readuntil(b"\r\n\r\n")
-                length = int(head_lines.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
-                answers.append((await reader.readexactly(length)).split())
+                answers.append(await next_words(reader))
             writer.close()
             await writer.wait_closed()
             return answers
@@ -130,15 +135,13 @@ async def tell(scope: Any, receive: Any, send: Any) -> None:
         if not message.get("more_body"):
             break
     answer = f"{scope['method']} {scope['path']} ".encode() + body
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(answer))]})
-    await send({"type": "http.response.body", "body": answer})
+    await reply(send, answer)
 
 
 async def tell_at_once(scope: Any, receive: Any, send: Any) -> None:
     """Answer the method and the path, and leave the body."""
     answer = f"{scope['method']} {scope['path']} ".encode()
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(answer))]})
-    await send({"type": "http.response.body", "body": answer})
+    await reply(send, answer)
 
 
 def talk(app: Any, *pieces: bytes) -> bytes:
