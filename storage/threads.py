@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-Queued = tuple[asyncio.Future[Any], Callable[..., Any], tuple[object, ...]]
+Queued = tuple[asyncio.Future[Any] | None, Callable[..., Any], tuple[object, ...]]
 
 
 def available_cores() -> int:
@@ -35,15 +35,29 @@ class Threads:
 
         Raises RuntimeError after `close`.
         """
-        if not self._threads:
-            raise RuntimeError("the threads were closed")
+        self._must_be_open()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.put((future, work, arguments))
         return future
 
+    def start(self, work: Callable[[], None]) -> None:
+        """Have `work` done in one of the threads; it tells of its outcome itself and raises nothing.
+
+        Raises RuntimeError after `close`.
+        """
+        self._must_be_open()
+        self._queue.put((None, work, ()))
+
+    def _must_be_open(self) -> None:
+        if not self._threads:
+            raise RuntimeError("the threads were closed")
+
     def _work(self) -> None:
         while (queued := self._queue.get()) is not None:
             future, work, arguments = queued
+            if future is None:
+                work()
+                continue
             result, failure = None, None
             try:
                 result = work(*arguments)

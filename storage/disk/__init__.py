@@ -12,7 +12,7 @@ Rules:
 
 from storage.disk.blobs import DiskBlobs
 from storage.disk.exclusive import exclusive
-from storage.disk.folder import fsync
+from storage.disk.sync import fsync
 from storage.disk.writer import CHUNK
 
 __all__ = ["CHUNK", "DiskBlobs", "exclusive", "fsync"]

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from storage.blobs import BLOBS_AT_ONCE, QUARANTINE, BlobInfo
-from storage.disk.folder import PARTIAL, Folder, failed, fsync
+from storage.disk.folder import PARTIAL, Folder, failed
+from storage.disk.sync import fsync
 from storage.disk.reader import DiskReader
 from storage.disk.walk import walk
 from storage.disk.writer import DiskWriter

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 from storage.blobs import BlobsUnavailable, check_key
+from storage.disk.groups import Groups
+from storage.disk.sync import fsync
 from storage.threads import Threads, available_cores
 
 # Disk operations at once in a process, at most. Two for each processor keep a disk busy; more only wait for one another, as
@@ -31,6 +33,7 @@ class Folder:
         self.root = str(directory.resolve())
         self._threads = Threads(min(MAX_WORKER_THREADS, 2 * available_cores()), "attachd-disk")
         self.run = self._threads.run
+        self.commit = Groups(self._threads).commit
         self._durable: set[str] = set()  # folders for blobs, one for each organization that this process has stored for
 
     def path(self, key: str) -> str:
@@ -60,12 +63,3 @@ class Folder:
     def close(self) -> None:
         """Wait for the disk operations under way and end the threads."""
         self._threads.close()
-
-
-def fsync(folder: str) -> None:
-    """Make the entries of a folder durable: the names that were created, renamed or removed in it. Blocks."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

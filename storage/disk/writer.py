@@ -9,7 +9,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from storage.disk.folder import PARTIAL, Folder, failed, fsync
+from storage.disk.folder import PARTIAL, Folder, failed
 
 # Bytes after which a hop is made: a hop costs 25 us, hashing and writing this much 130. uvloop reads up to 250 KiB at once, so
 # that an upload in flight holds two such reads, one of them being written.
@@ -25,8 +25,8 @@ class DiskWriter:
     def __init__(self, folder: Folder, path: str) -> None:
         self._folder = folder
         self._path = path
-        self._parent, name = os.path.split(path)
-        self._partial = f"{self._parent}/.{name}{PARTIAL}"
+        self.parent, name = os.path.split(path)
+        self._partial = f"{self.parent}/.{name}{PARTIAL}"
         self._hash = hashlib.sha256()
         self._descriptor = -1
         self._pieces: list[bytes | memoryview] = []
@@ -68,11 +68,15 @@ class DiskWriter:
             raise failed(error) from error
 
     async def commit(self) -> bytes:
-        """Write the rest, then rule 1 of the package, in one hop."""
+        """Write the rest, then rule 1 of the package, in one hop, with other files that end now."""
         await self._settle()
-        self._work = self._folder.run(self._in_turn, self._finish, self._pieces)
+        self._work = self._folder.commit(self)
         await self._settle()
         return self._hash.digest()
+
+    def finish(self) -> None:
+        """Write the rest, make the file durable, give it its name. For worker threads. Raises OSError."""
+        self._in_turn(self._finish)
 
     def abort(self) -> None:
         """Remove the temporary file, after the worker thread that writes to it."""
@@ -109,23 +113,23 @@ class DiskWriter:
 
     def _create(self) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        if not self._folder.is_durable(self._parent):
-            self._folder.make(self._parent)
+        if not self._folder.is_durable(self.parent):
+            self._folder.make(self.parent)
         try:
             self._descriptor = os.open(self._partial, flags, 0o600)
         except FileNotFoundError:  # somebody removed it
-            self._folder.make(self._parent)
+            self._folder.make(self.parent)
             self._descriptor = os.open(self._partial, flags, 0o600)
         except FileExistsError:  # keys are fresh, except those of copies: one that was killed left this
             os.unlink(self._partial)
             self._descriptor = os.open(self._partial, flags, 0o600)
 
-    def _finish(self, pieces: list[bytes | memoryview]) -> None:
+    def _finish(self) -> None:
+        pieces, self._pieces = self._pieces, []
         self._append(pieces)
         os.fsync(self._descriptor)
         self._close()
         os.rename(self._partial, self._path)
-        fsync(self._parent)
 
     def _remove(self) -> None:
         self._is_removed = True
