@@ -28,7 +28,8 @@ logger = logging.getLogger("attachd.rest")
 # need not pay. Nothing that a client sent may be in these headers: here nobody looks for line ends.
 WHOLE_ANSWER = "attachd.whole_answer"
 # The name of an ASGI extension: `scope["extensions"][WHOLE_BODY]()` gives the body, instead of `receive`, if all of it has come
-# and no part of it was received; else None. Nobody has to set a clock for what need not be waited for.
+# and no part of it was received; else None. It gives bytes and where in them the body begins: what was read together with the
+# head need not be copied. And nobody has to set a clock for what need not be waited for.
 WHOLE_BODY = "attachd.whole_body"
 # The name of an ASGI extension: `scope["extensions"][BODY_SOCKET](left)` gives a BodySocket for the last `left` bytes of the
 # body, which the application has not received yet, or None.
@@ -90,27 +91,40 @@ class Exchange:
         """
         if self.complete:
             return None
-        data = None if self.body_bytes else self._whole_body()
-        if data is None:
-            try:
-                async with asyncio.timeout(idle_timeout_s):
-                    message = await self._receive()
-            except TimeoutError:
-                raise silent(idle_timeout_s) from None
-            if message["type"] == "http.disconnect":
-                raise ClientDisconnected
-            self.complete = not message.get("more_body", False)
-            data = message.get("body", b"")
-        self.body_bytes += len(data)
+        if (whole := self.whole(max_bytes)) is not None:
+            data, start = whole
+            return data[start:]
+        try:
+            async with asyncio.timeout(idle_timeout_s):
+                message = await self._receive()
+        except TimeoutError:
+            raise silent(idle_timeout_s) from None
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnected
+        self.complete = not message.get("more_body", False)
+        body: bytes = message.get("body", b"")
+        self._count(len(body), max_bytes)
+        return body
+
+    def whole(self, max_bytes: int) -> tuple[bytes, int] | None:
+        """All of the body, if it has come and nothing of it was read: the bytes from that place on. None else.
+
+        Raises PAYLOAD_TOO_LARGE past `max_bytes`.
+        """
+        offered = self.scope.get("extensions", {}).get(WHOLE_BODY)
+        if self.complete or self.body_bytes or offered is None:
+            return None
+        whole: tuple[bytes, int] | None = offered()
+        if whole is not None:
+            self.complete = True
+            data, start = whole
+            self._count(len(data) - start, max_bytes)
+        return whole
+
+    def _count(self, size: int, max_bytes: int) -> None:
+        self.body_bytes += size
         if self.body_bytes > max_bytes:
             raise body_too_large(max_bytes)
-        return data
-
-    def _whole_body(self) -> bytes | None:
-        whole = self.scope.get("extensions", {}).get(WHOLE_BODY)
-        data: bytes | None = None if whole is None else whole()
-        self.complete = data is not None
-        return data
 
     def body_socket(self, least_bytes: int) -> BodySocket | None:
         """The socket to read the rest of the body from, if that is at least so much and the server offers it.

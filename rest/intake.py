@@ -8,12 +8,14 @@ waits for `100 Continue` never sends what is refused.
 import hashlib
 import re
 import sys
+from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 from rest.digests import sha256_of
 from rest.exchanges import Exchange, body_too_large
 from rest.forms import LINKED_FILE, FileForm, FormRules, uuid_of
 from rest.multipart import DEFAULT_LIMITS, Event, MultipartReader, PartData, boundary_of
+from rest.one_file import read_one_file
 from rest.pouring import pour
 from schemas import Code, Record, ServiceError
 from storage import BeginUpload, Details, Upload
@@ -32,6 +34,9 @@ _DIGESTS = (("Content-Digest", b"content-digest"), ("Repr-Digest", b"repr-digest
 _ENCODED = re.compile(rb"(?:[ !-$&-+\--~]|%[0-9A-Fa-f]{2})*")
 
 
+Note = Callable[[bytes | memoryview], None]  # takes each piece of a body whose digest was announced
+
+
 async def receive_form(
     exchange: Exchange, begin: BeginUpload, max_file_bytes: int, idle_timeout_s: float, rules: FormRules = LINKED_FILE
 ) -> Record:
@@ -41,7 +46,7 @@ async def receive_form(
     `Exchange.read`, `begin` and Upload raise.
     """
     _refuse_coding(exchange)
-    reader = MultipartReader(boundary_of(exchange.headers.get(b"content-type", b"")))
+    boundary = boundary_of(exchange.headers.get(b"content-type", b""))
     announced = _announced(exchange)
     max_body_bytes = max_file_bytes + _ENVELOPE_BYTES
     least_bytes = _least_file_bytes(exchange, max_body_bytes)
@@ -51,16 +56,42 @@ async def receive_form(
 
     async with FileForm(rules, begin_file) as form:
         digest = hashlib.sha256() if announced else None
-        while (data := await exchange.read(max_body_bytes, idle_timeout_s)) is not None:
-            if digest is not None:
-                digest.update(data)
-            for event in reader.feed(data):
-                await form.take(event)
-            if form.upload is not None and digest is None:
-                for event in await pour(exchange, form.upload, reader.feed, idle_timeout_s):
-                    await form.take(event)
-        reader.close()
+        note = None if digest is None else digest.update
+        if (whole := exchange.whole(max_body_bytes)) is not None:
+            await _take_whole(form, boundary, *whole, note)
+        else:
+            await _take_pieces(form, boundary, exchange, max_body_bytes, idle_timeout_s, note)
         return await form.commit(_expected(announced if digest is None else announced - {digest.digest()}, form.file_digest))
+
+
+async def _take_whole(form: FileForm, boundary: bytes, data: bytes, start: int, note: Note | None) -> None:
+    """Read the form that has come already, `data` from `start` on."""
+    if note is not None:
+        note(memoryview(data)[start:])
+    if (events := read_one_file(boundary, data, start)) is not None:
+        for event in events:
+            await form.take(event)
+        return
+    reader = MultipartReader(boundary)
+    for event in reader.feed(data, start=start):
+        await form.take(event)
+    reader.close()
+
+
+async def _take_pieces(
+    form: FileForm, boundary: bytes, exchange: Exchange, max_body_bytes: int, idle_timeout_s: float, note: Note | None
+) -> None:
+    """Read the form as it comes."""
+    reader = MultipartReader(boundary)
+    while (data := await exchange.read(max_body_bytes, idle_timeout_s)) is not None:
+        if note is not None:
+            note(data)
+        for event in reader.feed(data):
+            await form.take(event)
+        if form.upload is not None and note is None:
+            for event in await pour(exchange, form.upload, reader.feed, idle_timeout_s):
+                await form.take(event)
+    reader.close()
 
 
 async def receive_file(exchange: Exchange, begin: BeginUpload, idle_timeout_s: float) -> Record:

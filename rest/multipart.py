@@ -120,16 +120,17 @@ class MultipartReader:
         self._is_file = False
         self._field_bytes = 0
 
-    def feed(self, data: Buffer, size: int | None = None) -> list[Event]:
-        """What the next bytes complete: all of `data`, or the first `size`. Raises BAD_REQUEST.
+    def feed(self, data: Buffer, end: int | None = None, *, start: int = 0) -> list[Event]:
+        """What the next bytes complete: those of `data` from `start` on, up to `end` or all. Raises BAD_REQUEST.
 
         The events hold slices of `data`: use them before it changes.
         """
         if self._held:
-            data, self._held = self._held + (data if size is None else data[:size]), b""
-            size = None
-        end = len(data) if size is None else size
-        position = 0
+            data, self._held = self._held + data[start:end], b""
+            start, end = 0, None
+        if end is None:
+            end = len(data)
+        position = start
         while position < end:
             position = self._step(data, position, end)
         events, self._events = self._events, []
@@ -149,10 +150,10 @@ class MultipartReader:
     def _preamble(self, data: Buffer, position: int, end: int) -> int:
         """What stands before the first boundary, and that boundary."""
         delimiter = self._delimiter
-        window = min(end, self._limits.preamble_bytes + len(delimiter))
-        found = -2 if data.startswith(delimiter[2:]) else data.find(delimiter, position, window)
+        window = min(end, position + self._limits.preamble_bytes + len(delimiter))
+        found = position - 2 if data.startswith(delimiter[2:], position) else data.find(delimiter, position, window)
         if found == -1:
-            if end > window or end == self._limits.preamble_bytes + len(delimiter):
+            if end > window or end - position == self._limits.preamble_bytes + len(delimiter):
                 raise self._no_boundary()
             return self._hold(data, position, end)
         after = found + len(delimiter)

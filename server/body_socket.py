@@ -41,7 +41,7 @@ class BodyProtocol(LimitedProtocol):
             if self.scheme == "http":
                 self.scope["extensions"][BODY_SOCKET] = functools.partial(self._open_body, cycle)  # type: ignore[assignment]  # ASGI: a dict
 
-    def on_body(self, body: bytes) -> None:
+    def on_body(self, body: bytes | memoryview) -> None:
         """Count what the parser found of the body together with the head."""
         self._body_left = max(self._body_left - len(body), 0)
         super().on_body(body)
@@ -62,7 +62,13 @@ class BodyProtocol(LimitedProtocol):
         """Feed the parser the head, and take the body as it is."""
         if not self._body_left and len(data) > _LONG_READ_BYTES and (end := data.find(b"\r\n\r\n", 0, _LONG_READ_BYTES)) != -1:
             super().data_received(data[: end + 4])
-            data = data[end + 4 :]
+            start = end + 4
+            if (
+                len(data) - start == self._body_left and not self.transport.is_closing()
+            ):  # exactly one request: nothing is copied
+                self.hand_back(memoryview(data)[start:], 0)
+                return
+            data = data[start:]
         if self._body_left and not self.transport.is_closing():
             data = self._take_body(data)
             if not data:
@@ -75,14 +81,17 @@ class BodyProtocol(LimitedProtocol):
         self.hand_back(body, self._body_left - len(body))
         return data[len(body) :]
 
-    def _whole_body(self, cycle: RequestResponseCycle) -> bytes | None:
+    def _whole_body(self, cycle: RequestResponseCycle) -> tuple[bytes, int] | None:
         """All of the body, if it has come and is held; None else. Does what the cycle's `receive` does then."""
         if cycle.more_body or cycle.disconnected or not cycle.body:
             return None
         self.flow.resume_reading()
-        body, cycle.body = bytes(cycle.body), bytearray()
+        body: bytes | bytearray | memoryview = cycle.body
+        cycle.body = bytearray()
         cycle.message_event.clear()
-        return body
+        if isinstance(body, memoryview) and isinstance(body.obj, bytes):  # the end of what was read
+            return body.obj, len(body.obj) - len(body)
+        return bytes(body), 0
 
     def _open_body(self, cycle: RequestResponseCycle, left: int) -> BodySocket | None:
         """The socket to read the last `left` bytes of the body from; None if they have come already or cannot be read so."""
@@ -103,7 +112,7 @@ class BodyProtocol(LimitedProtocol):
         duplicate.setblocking(False)
         return _Body(self, held, duplicate)
 
-    def hand_back(self, held: bytes, left: int) -> None:
+    def hand_back(self, held: bytes | memoryview, left: int) -> None:
         """Go on with a body of which `held` has come and `left` bytes have not; behind its last byte the parser begins anew."""
         if held:
             super().on_body(held)
@@ -214,4 +223,7 @@ def _wake(come: asyncio.Future[None]) -> None:
 
 def _content_length(headers: list[tuple[bytes, bytes]]) -> int:
     """The length of the body (the parser has refused a field that is no number, or comes twice); 0 without one."""
-    return next((int(value) for name, value in headers if name == b"content-length"), 0)
+    for name, value in headers:
+        if name == b"content-length":
+            return int(value)
+    return 0

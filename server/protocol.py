@@ -203,16 +203,16 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             self.timeout_keep_alive_task = self.loop.call_later(left_s, self._close_if_idle)
 
-    def on_body(self, body: bytes) -> None:
+    def on_body(self, body: bytes | memoryview) -> None:
         """Keep a piece of the body until it is asked for; unlike in uvicorn the usual one piece is never copied."""
         cycle = self.cycle
         if cycle.response_complete:
             return
-        held: bytes | bytearray = cycle.body
+        held: bytes | bytearray | memoryview = cycle.body
         if isinstance(held, bytearray) and held:
             held += body
-        else:  # bytes, unlike what uvicorn has
-            cycle.body = bytearray(held + body) if held else body  # type: ignore[assignment]
+        else:  # no bytearray, unlike what uvicorn has
+            cycle.body = bytearray().join((held, body)) if held else body  # type: ignore[assignment]
         if len(cycle.body) > _MAX_HELD_BYTES:
             self.flow.pause_reading()
         cycle.message_event.set()
@@ -251,7 +251,7 @@ class LimitedProtocol(HttpToolsProtocol):
         if cycle.disconnected:
             return
         cycle.response_started = cycle.response_complete = True
-        defaults = b"".join([b"%b: %b\r\n" % header for header in self.server_state.default_headers])
+        defaults = _lines.of(self.server_state.default_headers)
         connection = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
         if cycle.scope["method"] == "HEAD":
             body = b""
@@ -290,6 +290,23 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+class _Lines:
+    """What uvicorn adds to each answer, as lines; it makes the list anew each second, for the date."""
+
+    def __init__(self) -> None:
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._lines = b""
+
+    def of(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """The lines of the list, joined once for as long as it is the same."""
+        if headers is not self._headers:
+            self._headers, self._lines = headers, b"".join([b"%b: %b\r\n" % header for header in headers])
+        return self._lines
+
+
+_lines = _Lines()
 
 
 def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:

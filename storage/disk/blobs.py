@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 
 from storage.blobs import BLOBS_AT_ONCE, QUARANTINE, BlobInfo
 from storage.disk.folder import PARTIAL, Folder, failed
-from storage.disk.sync import fsync
 from storage.disk.reader import DiskReader
+from storage.disk.sync import fsync
 from storage.disk.walk import walk
 from storage.disk.writer import DiskWriter
 from storage.ids import fresh_id

@@ -1,7 +1,7 @@
 """Files that end at the same time are made durable together, as a database commits transactions in groups.
 
-A thread takes every file that waits: each is written, made durable and given its name; then their folder is made durable once for
-all of them, which on a disk is half of what a small file costs. While threads are free nothing waits for anything.
+A thread takes every file that waits: each is written, made durable and given its name; then their folder is made durable, once
+for all of them. While threads are free nothing waits for anything.
 """
 
 import asyncio
@@ -71,9 +71,7 @@ def _finish(group: list[Waiting]) -> list[Outcome]:
     failures: list[Exception | None] = [_failure(file.finish) for _, file in group]
     folders = {file.parent for (_, file), failure in zip(group, failures, strict=True) if failure is None}
     failed = {folder: _failure(functools.partial(fsync, folder)) for folder in folders}
-    return [
-        (future, None, failure or failed[file.parent]) for (future, file), failure in zip(group, failures, strict=True)
-    ]
+    return [(future, None, failure or failed[file.parent]) for (future, file), failure in zip(group, failures, strict=True)]
 
 
 def _failure(work: Callable[[], None]) -> Exception | None:
