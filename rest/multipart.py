@@ -20,6 +20,8 @@ from schemas import Code, Fault, ServiceError
 
 _BOUNDARY_MAX_BYTES = 70  # RFC 2046, 5.1.1
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")  # bchars, RFC 2046, 5.1.1
+# What all browsers and most libraries send: a boundary that needs no quotes.
+_USUAL_TYPE = re.compile(rb"multipart/form-data; boundary=([0-9A-Za-z'()+_,./:=?-]{1,%d})" % _BOUNDARY_MAX_BYTES)
 _BLANKS_MAX_BYTES = 64  # after a boundary; no known client sends any
 # What follows a boundary: the end of the form, or the end of the line.
 _AFTER_BOUNDARY = re.compile(rb"--|[ \t]{0,%d}\r\n" % _BLANKS_MAX_BYTES)
@@ -90,6 +92,8 @@ def boundary_of(content_type: bytes) -> bytes:
 
     Raises UNSUPPORTED_MEDIA_TYPE unless it is multipart/form-data, BAD_REQUEST when the boundary is missing or malformed.
     """
+    if usual := _USUAL_TYPE.fullmatch(content_type):
+        return usual[1]
     kind = content_type.partition(b";")[0].strip(b" \t").lower()
     if kind != b"multipart/form-data":
         sent = kind[:100].decode("latin-1") or "nothing"

@@ -4,26 +4,23 @@ import os
 import time
 from collections.abc import Iterator
 
-_VERSION = 0x7 << 76
-_VARIANT = 0b10 << 62
-_RANDOM_BITS = ((1 << 76) - 1) ^ (0b11 << 62)  # rand_a and rand_b, without the two bits of the variant
-_RANDOM_BYTES = 10
+_RANDOM_BYTES = 10  # for the 74 random bits of an id
 _IDS_A_READ = 256  # the kernel's generator is asked once for so many: each time, the event loop gives way to other threads
+_VARIANT = dict(zip("0123456789abcdef", "89ab" * 4, strict=True))  # two bits of a hexadecimal digit are the variant's, `10`
 
 
-def _random_numbers() -> Iterator[int]:
-    """Random numbers of 80 bits from the kernel."""
+def _random_ends() -> Iterator[str]:
+    """Ends of ids, from the digit of the version on: random numbers from the kernel."""
     while True:
-        pool = os.urandom(_RANDOM_BYTES * _IDS_A_READ)
-        for start in range(0, len(pool), _RANDOM_BYTES):
-            yield int.from_bytes(pool[start : start + _RANDOM_BYTES])
+        digits = os.urandom(_RANDOM_BYTES * _IDS_A_READ).hex()
+        randoms = [digits[start : start + 2 * _RANDOM_BYTES] for start in range(0, len(digits), 2 * _RANDOM_BYTES)]
+        yield from [f"7{some[:3]}-{_VARIANT[some[3]]}{some[4:7]}-{some[7:19]}" for some in randoms]
 
 
-_next_random = _random_numbers().__next__
+_next_end = _random_ends().__next__
 
 
 def fresh_id() -> str:
     """A new UUIDv7 in lower case, 8-4-4-4-12. Call it on one thread only."""
-    random = _next_random() & _RANDOM_BITS
-    digits = f"{(time.time_ns() // 1_000_000) << 80 | _VERSION | _VARIANT | random:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    milliseconds = f"{time.time_ns() // 1_000_000:012x}"
+    return f"{milliseconds[:8]}-{milliseconds[8:]}-{_next_end()}"

@@ -25,7 +25,7 @@ class DiskWriter:
     def __init__(self, folder: Folder, path: str) -> None:
         self._folder = folder
         self._path = path
-        self.parent, name = os.path.split(path)
+        self.parent, _, name = path.rpartition("/")
         self._partial = f"{self.parent}/.{name}{PARTIAL}"
         self._hash = hashlib.sha256()
         self._descriptor = -1
