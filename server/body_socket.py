@@ -12,34 +12,35 @@ import contextlib
 import functools
 import socket
 import threading
+from typing import Any
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from rest import BODY_SOCKET, WHOLE_BODY, BodySocket
 from schemas import ClientDisconnected
-from server.protocol import LimitedProtocol
+from server.heads import content_length
+from server.quick_protocol import QuickProtocol
 
-# A read at least so long probably holds much of a body behind the head. LimitedProtocol cuts longer ones while it reads a head.
+# A read at least so long probably holds much of a body behind the head. QuickProtocol cuts longer ones while it reads a head.
 _LONG_READ_BYTES = 8192
 _WAKE_BYTES = 128 * 1024  # what a worker thread is woken for
 
 
-class BodyProtocol(LimitedProtocol):
+class BodyProtocol(QuickProtocol):
     """One connection; `uvicorn.Config(http=BodyProtocol)`."""
 
     _body_left = 0  # bytes of a POST's body that are still to come; 0 also when nobody has said how many
 
-    def on_headers_complete(self) -> None:
-        """Let uvicorn begin the request, and offer the application to read the body itself."""
-        super().on_headers_complete()
-        cycle = self._cycle()
-        counts = self.scope["method"] == "POST" or self._passes_upgrade_over
-        if counts and cycle is not None and cycle.scope is self.scope:
-            self._body_left = _content_length(self.headers)
-            self.scope["extensions"][WHOLE_BODY] = functools.partial(self._whole_body, cycle)  # type: ignore[assignment]  # ASGI: a dict
+    def _extensions(self, cycle: RequestResponseCycle) -> dict[str, Any]:
+        """Offer the application to read the body itself, too."""
+        extensions = super()._extensions(cycle)
+        if self._passes_upgrade_over or self.scope["method"] == "POST":
+            self._body_left = content_length(self.headers)
+            extensions[WHOLE_BODY] = functools.partial(self._whole_body, cycle)
             if self.scheme == "http":
-                self.scope["extensions"][BODY_SOCKET] = functools.partial(self._open_body, cycle)  # type: ignore[assignment]  # ASGI: a dict
+                extensions[BODY_SOCKET] = functools.partial(self._open_body, cycle)
+        return extensions
 
     def on_body(self, body: bytes | memoryview) -> None:
         """Count what the parser found of the body together with the head."""
@@ -219,11 +220,3 @@ class _Body:
 def _wake(come: asyncio.Future[None]) -> None:
     if not come.done():
         come.set_result(None)
-
-
-def _content_length(headers: list[tuple[bytes, bytes]]) -> int:
-    """The length of the body (the parser has refused a field that is no number, or comes twice); 0 without one."""
-    for name, value in headers:
-        if name == b"content-length":
-            return int(value)
-    return 0

@@ -1,7 +1,7 @@
 """The body of an answer that is written piece by piece, at once and from outside the request's own task too.
 
 ASGI's `send` is a coroutine that checks and frames every message, and going away is told to whoever awaits `receive`: a stream
-would need a second task for that, and a third for pings. `server/protocol.py` offers this instead, as an extension of ASGI.
+would need a second task for that, and a third for pings. `server/quick_protocol.py` offers this instead, an extension of ASGI.
 """
 
 import asyncio

@@ -1,21 +1,18 @@
-"""uvicorn's HTTP protocol with two limits that it and httptools lack, on the size of a request's head and on its time, and with
-short ways for small answers and for streams.
+"""uvicorn's HTTP protocol with two limits that it and httptools lack, on the size of a request's head and on its time.
 
 Without them one connection can fill the memory with a header that never ends, and idle connections stay for ever. Bodies
 are limited where they are read.
 """
 
 import asyncio
-import functools
 from collections.abc import Callable, Mapping
 from typing import Final
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from rest import WHOLE_ANSWER
-from server.body_stream import BODY_STREAM, BodyStream
 from server.descriptors import run_short
+from server.heads import has_body
 from server.state import BEGIN_SHUTDOWN, BUSY, UPGRADES, Upgrade, Upgrades
 
 # Request line and headers together. Node refuses at 16 KiB, nginx at 8 KiB a header; a GET batch of 100 calls needs 10 KiB.
@@ -29,10 +26,6 @@ BUSY_HEAD_TIMEOUT_S: Final = 1.0
 LINGER_S: Final = 2.0
 # What is handed to the parser at a time while it reads a head, so that the limit is exact to this many bytes.
 _PIECE_BYTES: Final = 16_384
-
-# How much of a body is held for an application that does not ask for it, beside one read of the socket. uvicorn's limit is
-# 64 KiB, at which an upload of that size stops and starts the reading for nothing.
-_MAX_HELD_BYTES: Final = 131_072
 
 _TOO_LARGE_BODY: Final = (
     b'{"error":{"code":"BAD_REQUEST","message":"request line and headers exceed %d bytes"}}' % MAX_HEAD_BYTES
@@ -50,10 +43,8 @@ class LimitedProtocol(HttpToolsProtocol):
     _head_bytes = 0
     _refused = False  # nothing that comes is looked at any more
     _is_handed_over = False
-    _passes_upgrade_over = False  # the request asks for another protocol that is not spoken here, and is served all the same
     _idle_since: float | None = None
     _head_timer: asyncio.TimerHandle | None = None
-    _body_stream: BodyStream | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
         """Start the clock of the first head. Where there is no room for the connection, its request is only told so."""
@@ -72,9 +63,6 @@ class LimitedProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task.cancel()
             self.timeout_keep_alive_task = None
         super().connection_lost(exc)
-        stream, self._body_stream = self._body_stream, None
-        if stream is not None and stream.on_gone is not None:
-            stream.on_gone()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; a long read in small pieces until it is body."""
@@ -101,7 +89,7 @@ class LimitedProtocol(HttpToolsProtocol):
             and self.parser.get_http_version() == "1.1"
             and httptools.parse_url(self.url).path in upgrades.paths
             and self._get_upgrade() == b"websocket"
-            and not _has_body(self.headers)
+            and not has_body(self.headers)
         )
 
     def handle_websocket_upgrade(self) -> None:
@@ -203,66 +191,6 @@ class LimitedProtocol(HttpToolsProtocol):
         else:
             self.timeout_keep_alive_task = self.loop.call_later(left_s, self._close_if_idle)
 
-    def on_body(self, body: bytes | memoryview) -> None:
-        """Keep a piece of the body until it is asked for; unlike in uvicorn the usual one piece is never copied."""
-        cycle = self.cycle
-        if cycle.response_complete:
-            return
-        held: bytes | bytearray | memoryview = cycle.body
-        if isinstance(held, bytearray) and held:
-            held += body
-        else:  # no bytearray, unlike what uvicorn has
-            cycle.body = bytearray().join((held, body)) if held else body  # type: ignore[assignment]
-        if len(cycle.body) > _MAX_HELD_BYTES:
-            self.flow.pause_reading()
-        cycle.message_event.set()
-
-    def on_headers_complete(self) -> None:
-        """Let uvicorn begin the request, and offer the application to take its answer whole.
-
-        A server may pass over an upgrade (RFC 9110, 7.8), and clients of HTTP/2 ask for it with any request. But the parser
-        takes the message to end with its head then, body or not: it is this protocol that must know where the body ends.
-        """
-        self._passes_upgrade_over = self.parser.should_upgrade() and not self._should_upgrade()
-        if self._passes_upgrade_over and _has_body(self.headers) and not self._knows_length():
-            raise ValueError("an upgrade with a body whose end is not known")  # out of the parser's callback: 400, and closed
-        super().on_headers_complete()
-        self.scope["extensions"] = {
-            WHOLE_ANSWER: functools.partial(self._answer, self.cycle),  # type: ignore[dict-item]  # ASGI: a dict
-            BODY_STREAM: functools.partial(self._open_stream, self.cycle),  # type: ignore[dict-item]
-        }
-
-    def _knows_length(self) -> bool:
-        """Whether this protocol finds the end of the body without the parser."""
-        return False
-
-    def _open_stream(self, cycle: RequestResponseCycle) -> BodyStream:
-        """The body of the answer that has begun, to be written piece by piece."""
-        self._body_stream = stream = BodyStream(cycle, self.flow, self.transport)
-        return stream
-
-    async def _answer(self, cycle: RequestResponseCycle, status: int, headers: bytes, body: bytes) -> None:
-        """Send an answer in one write. `headers` are whole lines with their CRLF, Content-Length among them.
-
-        Does what the cycle's `send` does for the two messages of such an answer, without looking through each header.
-        """
-        if self.flow.write_paused and not cycle.disconnected:
-            await self.flow.drain()
-        if cycle.disconnected:
-            return
-        cycle.response_started = cycle.response_complete = True
-        defaults = _lines.of(self.server_state.default_headers)
-        connection = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
-        if cycle.scope["method"] == "HEAD":
-            body = b""
-        self.transport.write(b"".join((STATUS_LINE[status], defaults, headers, connection, body)))
-        cycle.message_event.set()
-        # These hold the cycle, which holds the scope, which holds these: every request would wait for the garbage collector.
-        del cycle.scope["extensions"]
-        if not cycle.keep_alive:
-            self.transport.close()
-        cycle.on_response()
-
     def _cycle(self) -> RequestResponseCycle | None:
         """The newest request; uvicorn's annotation leaves out that there is none at first."""
         return self.cycle
@@ -290,25 +218,3 @@ class LimitedProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-
-
-class _Lines:
-    """What uvicorn adds to each answer, as lines; it makes the list anew each second, for the date."""
-
-    def __init__(self) -> None:
-        self._headers: list[tuple[bytes, bytes]] = []
-        self._lines = b""
-
-    def of(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """The lines of the list, joined once for as long as it is the same."""
-        if headers is not self._headers:
-            self._headers, self._lines = headers, b"".join([b"%b: %b\r\n" % header for header in headers])
-        return self._lines
-
-
-_lines = _Lines()
-
-
-def _has_body(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether the headers announce a body (RFC 9112, 6.3)."""
-    return any(name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0")) for name, value in headers)

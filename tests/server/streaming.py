@@ -14,7 +14,7 @@ import uvicorn
 
 from procedures import Router
 from server.app import App, create_app
-from server.protocol import LimitedProtocol
+from server.quick_protocol import QuickProtocol
 from server.settings import load_settings
 from storage import Store, fresh_id
 from tests.engines.backing import backing_of
@@ -35,7 +35,7 @@ async def serving(folder: Path, router: Router, *, development: bool = False, **
     app = create_app(loaded, [router])
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, http=LimitedProtocol, lifespan="on", ws="none", log_config=None, server_header=False, timeout_graceful_shutdown=5
+        app, http=QuickProtocol, lifespan="on", ws="none", log_config=None, server_header=False, timeout_graceful_shutdown=5
     )
     server = uvicorn.Server(config)
     # The test process keeps its own signals.

@@ -12,13 +12,14 @@ import pytest
 import uvicorn
 
 from rest import WHOLE_ANSWER
-from server.protocol import MAX_HEAD_BYTES, LimitedProtocol
+from server.protocol import MAX_HEAD_BYTES
+from server.quick_protocol import QuickProtocol
 from server.state import BEGIN_SHUTDOWN
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]
 
 
-class ImpatientProtocol(LimitedProtocol):
+class ImpatientProtocol(QuickProtocol):
     """Waits for a head for a moment only."""
 
     head_timeout_s = 0.2
@@ -44,7 +45,7 @@ async def whole(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def serving(protocol: type[LimitedProtocol], app: Any = echo, keep_alive_s: int = 5) -> AsyncIterator[int]:
+async def serving(protocol: type[QuickProtocol], app: Any = echo, keep_alive_s: int = 5) -> AsyncIterator[int]:
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app, http=protocol, lifespan="off", ws="none", log_config=None, timeout_keep_alive=keep_alive_s, server_header=False
@@ -61,7 +62,7 @@ async def serving(protocol: type[LimitedProtocol], app: Any = echo, keep_alive_s
         await task
 
 
-def answer(*pieces: bytes, protocol: type[LimitedProtocol] = LimitedProtocol, pause_s: float = 0.0) -> bytes:
+def answer(*pieces: bytes, protocol: type[QuickProtocol] = QuickProtocol, pause_s: float = 0.0) -> bytes:
     """What comes back, until the server closes, for pieces sent one after the other with pauses between."""
 
     async def main() -> bytes:
@@ -149,7 +150,7 @@ def test_a_slow_body_is_not_the_heads_business() -> None:
 
 
 async def test_an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not() -> None:
-    async with serving(LimitedProtocol, keep_alive_s=1) as port:
+    async with serving(QuickProtocol, keep_alive_s=1) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         began = time.monotonic()
         while time.monotonic() - began < 2.5:  # longer than the time, never idle for it
@@ -164,7 +165,7 @@ async def test_an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not
 
 
 async def test_line_ends_behind_an_answer_do_not_keep_a_connection() -> None:
-    async with serving(LimitedProtocol, keep_alive_s=1) as port:
+    async with serving(QuickProtocol, keep_alive_s=1) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n0")
@@ -180,7 +181,7 @@ async def test_a_request_that_takes_longer_than_the_idle_time_is_answered() -> N
         await asyncio.sleep(1.5)
         await whole(scope, receive, send)
 
-    async with serving(LimitedProtocol, slow, keep_alive_s=1) as port:
+    async with serving(QuickProtocol, slow, keep_alive_s=1) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for _ in range(2):
             writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
@@ -200,7 +201,7 @@ async def test_a_request_that_takes_longer_than_the_idle_time_is_answered() -> N
     ],
 )
 async def test_an_answer_that_is_taken_whole(head: bytes, expected: bytes, closes: bool) -> None:
-    async with serving(LimitedProtocol, whole) as port:
+    async with serving(QuickProtocol, whole) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(head)
         for _ in range(head.count(b" / ")):
@@ -235,7 +236,7 @@ def test_the_application_is_told_of_the_shutdown_before_answers_are_waited_for()
 
     async def main() -> bytes:
         listening = socket.create_server(("127.0.0.1", 0))
-        config = uvicorn.Config(endless, http=LimitedProtocol, lifespan="on", ws="none", log_config=None)
+        config = uvicorn.Config(endless, http=QuickProtocol, lifespan="on", ws="none", log_config=None)
         server = uvicorn.Server(config)
         task = asyncio.create_task(server._serve([listening]))  # noqa: SLF001
         while not server.started:  # noqa: ASYNC110 (uvicorn has no event for it)
@@ -256,7 +257,7 @@ def test_a_request_leaves_nothing_to_the_garbage_collector() -> None:
     request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
 
     async def main() -> int:
-        async with serving(LimitedProtocol, whole) as port:
+        async with serving(QuickProtocol, whole) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             gc.collect()
             gc.disable()

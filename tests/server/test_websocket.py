@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidStatus
 
-from server.protocol import LimitedProtocol
+from server.quick_protocol import QuickProtocol
 from storage import fresh_id
 from tests.server.sockets import TIMEOUT_S, outcome, request, site, stop, subscription
 from tests.server.streaming import eventually
@@ -175,7 +175,7 @@ async def test_a_connection_is_freed_at_once(tmp_path: Path) -> None:
                     await client.read_many(3)
             await eventually(lambda: here.connections == 0 and here.world.open == 0)
             await asyncio.sleep(0.1)
-            ours = {"Connection", "Socket", "SocketSubscriptions", LimitedProtocol.__name__}
+            ours = {"Connection", "Socket", "SocketSubscriptions", QuickProtocol.__name__}
             kept = [each for each in gc.get_objects() if type(each).__name__ in ours and "server." in type(each).__module__]
         finally:
             gc.enable()
