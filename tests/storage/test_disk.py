@@ -1,6 +1,7 @@
 """What the folder of blobs can do beside writing and reading: which are there, in which order, moving and removing them."""
 
 import asyncio
+import hashlib
 import os
 import threading
 import time
@@ -13,6 +14,7 @@ from schemas import Code, ServiceError
 from storage import fresh_id
 from storage.blobs import BLOBS_AT_ONCE, BlobInfo, Blobs
 from storage.disk import DiskBlobs
+from storage.disk.groups import GROUP_LIMIT
 from tests.storage.conftest import files
 
 
@@ -137,3 +139,43 @@ async def test_what_is_cancelled_in_a_hop_is_removed_behind_it(
     go_on.set()
     await blobs.aclose()
     assert len(files(directory)) == 1
+
+
+async def keep(blobs: DiskBlobs, key: str, data: bytes) -> bytes | ServiceError:
+    """The digest of what was kept, or why it was not."""
+    writer = blobs.create(key)
+    try:
+        await writer.write(data)
+        return await writer.commit()
+    except ServiceError as error:
+        writer.abort()
+        return error
+
+
+async def test_many_files_that_end_at_once(blobs: DiskBlobs, directory: Path) -> None:
+    """More than one group of them, in several folders."""
+    contents = {f"attachments/{number % 3}/{fresh_id()}": b"%d" % number * 1000 for number in range(3 * GROUP_LIMIT)}
+    digests = await asyncio.gather(*(keep(blobs, key, data) for key, data in contents.items()))
+    assert digests == [hashlib.sha256(data).digest() for data in contents.values()]
+    assert {key: (directory / key).read_bytes() for key in contents} == contents
+    assert len(files(directory)) == len(contents)
+
+
+async def test_a_file_fails_alone(blobs: DiskBlobs, directory: Path) -> None:
+    """Others end with it and are kept: one whose folder cannot be made, one whose name cannot be given."""
+    (directory / "attachments/taken").mkdir(parents=True)
+    (directory / "attachments/file").write_bytes(b"")
+    occupied = f"attachments/taken/{fresh_id()}"
+    (directory / occupied).mkdir()
+    good = [f"attachments/{name}/{fresh_id()}" for name in ("taken", "other") for _ in range(5)]
+    keys = [*good[:5], f"attachments/file/{fresh_id()}", occupied, *good[5:]]
+    outcomes = dict(zip(keys, await asyncio.gather(*(keep(blobs, key, key.encode()) for key in keys)), strict=True))
+    for key, outcome in outcomes.items():
+        if key in good:
+            assert outcome == hashlib.sha256(key.encode()).digest()
+            assert (directory / key).read_bytes() == key.encode()
+        else:
+            assert isinstance(outcome, ServiceError)
+            assert outcome.code is Code.SERVICE_UNAVAILABLE
+    await blobs.aclose()
+    assert not [name for name in files(directory) if name.endswith(".partial")]
