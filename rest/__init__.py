@@ -2,6 +2,7 @@
 
 from rest.addresses import Network, parse_networks
 from rest.attachments import Authenticate, DownloadHandler, UploadHandler, attachment_routes
+from rest.boundary import boundary_of
 from rest.chat import CHAT_PREFIXES, ChatOptions, chat_error, chat_routes
 from rest.documented import FILE_PARAMETERS, FORM, OPENAPI_PATH, OPERATIONS, UPLOAD_ERRORS
 from rest.documents import document_route
@@ -26,7 +27,7 @@ from rest.intake import CONVERSATION_HEADER, FILENAME_HEADER, INTAKE_HEADERS, TI
 from rest.media import media_routes, render_media
 from rest.messages import message_routes
 from rest.metrics import METRICS_PATH, MetricsReaders, metrics_route
-from rest.multipart import MultipartReader, boundary_of
+from rest.multipart import MultipartReader
 from rest.operations import Answer, Content, Operation, Parameter, Refused, RestError
 from rest.rates import MEMORY, REDIS_SCHEMES, Rate, RateLimits, parse_rate
 from rest.replies import (

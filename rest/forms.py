@@ -76,7 +76,7 @@ class FileForm:
             elif self._field is not None:
                 self._fields[self._field] += event.data
         elif type(event) is PartBegin:
-            await self._begin_part(event)
+            self._begin_part(event)
         else:
             self._in_file = False
 
@@ -93,11 +93,11 @@ class FileForm:
         values = {name: self._rules.fields[name](name, value) for name, value in self._fields.items()}
         return await self._upload.commit(self._rules.details(values), digests)
 
-    async def _begin_part(self, part: PartBegin) -> None:
+    def _begin_part(self, part: PartBegin) -> None:
         self._in_file = part.filename is not None
         self._field = None
         if part.filename is not None:
-            await self._begin_file(part, part.filename)
+            self._begin_file(part, part.filename)
         elif part.name in self._rules.file_fields:
             message = f"the field {part.name} has no file name: send it as a file"
             raise ServiceError(Code.BAD_REQUEST, message, fault=Fault.NO_FILE)
@@ -107,7 +107,7 @@ class FileForm:
             self._field = part.name
             self._fields[part.name] = b""
 
-    async def _begin_file(self, part: PartBegin, filename: str) -> None:
+    def _begin_file(self, part: PartBegin, filename: str) -> None:
         if self._upload is not None:
             message = "the form has more than one file: send one a request"
             raise ServiceError(Code.BAD_REQUEST, message, fault=Fault.TOO_MANY_FILES)
@@ -120,7 +120,7 @@ class FileForm:
             )
         digest = part.headers.get(b"content-digest")
         self.file_digest = None if digest is None else sha256_of("Content-Digest of the file", digest)
-        self._upload = await self._begin(filename).__aenter__()
+        self._upload = self._begin(filename)
 
     def _names(self) -> str:
         return " or ".join(f'"{name}"' for name in self._rules.file_fields)

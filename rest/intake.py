@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
+from rest.boundary import boundary_of
 from rest.digests import sha256_of
 from rest.exchanges import Exchange, body_too_large
 from rest.forms import LINKED_FILE, FileForm, FormRules, uuid_of
-from rest.multipart import DEFAULT_LIMITS, Event, MultipartReader, PartData, boundary_of
+from rest.multipart import DEFAULT_LIMITS, Event, MultipartReader, PartData
 from rest.one_file import read_one_file
 from rest.pouring import pour
 from schemas import Code, Record, ServiceError

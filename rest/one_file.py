@@ -26,8 +26,8 @@ def read_one_file(boundary: bytes, data: bytes, start: int) -> list[Event] | Non
     if head is None:
         return None
     content = head.end()
-    end = data.find(b"\r\n--" + boundary, content)
-    if end == -1 or data[end + len(first) :] not in _ENDS:
+    end = data.find(b"\r\n--" + boundary, content - 2)  # a part without content may end with the line end of its head
+    if end <= content or data[end + len(first) :] not in _ENDS:
         return None
     disposition, name, filename, content_type = head.groups()
     headers = {b"content-disposition": disposition, b"content-type": content_type.rstrip(b" ")}

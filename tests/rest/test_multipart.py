@@ -7,7 +7,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from python_multipart.multipart import MultipartParser
 
-from rest.multipart import DEFAULT_LIMITS, Limits, MultipartReader, PartBegin, PartData, PartEnd, boundary_of
+from rest.boundary import boundary_of
+from rest.multipart import DEFAULT_LIMITS, Limits, MultipartReader, PartBegin, PartData, PartEnd
 from schemas import Code, ServiceError
 
 Part = tuple[str, str | None, bytes]  # field name, file name, content
