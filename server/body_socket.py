@@ -63,13 +63,11 @@ class BodyProtocol(QuickProtocol):
         """Feed the parser the head, and take the body as it is."""
         if not self._body_left and len(data) > _LONG_READ_BYTES and (end := data.find(b"\r\n\r\n", 0, _LONG_READ_BYTES)) != -1:
             super().data_received(data[: end + 4])
-            start = end + 4
-            if (
-                len(data) - start == self._body_left and not self.transport.is_closing()
-            ):  # exactly one request: nothing is copied
-                self.hand_back(memoryview(data)[start:], 0)
+            view = memoryview(data)[end + 4 :]
+            if self._body_left and len(view) == self._body_left and not self.transport.is_closing():
+                self.hand_back(view, 0)  # all of one request and nothing else: its body is not even copied
                 return
-            data = data[start:]
+            data = data[end + 4 :]
         if self._body_left and not self.transport.is_closing():
             data = self._take_body(data)
             if not data:

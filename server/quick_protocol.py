@@ -52,9 +52,8 @@ class QuickProtocol(LimitedProtocol):
                 self._passes_upgrade_over = False
                 return
             if has_body(self.headers) and not self._knows_length():
-                raise ValueError(
-                    "an upgrade with a body whose end is not known"
-                )  # in a callback of the parser: 400, and closed
+                # In a callback of the parser: it is answered with 400, and the connection closed.
+                raise ValueError("an upgrade with a body whose end is not known")
         scope["path"], scope["raw_path"], scope["query_string"] = target_of(self.url)
         before = self._cycle()
         self.cycle = cycle = RequestResponseCycle(

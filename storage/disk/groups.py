@@ -53,7 +53,11 @@ class Groups:
 
     def _commit(self) -> None:
         self._is_called = False  # before it looks: who comes later, and finds it so, asks another thread
-        while group := self._take():
+        # What is there by now; what comes later has its turn behind other calls.
+        for _ in range(-(-len(self._waiting) // GROUP_LIMIT)):
+            group = self._take()
+            if not group:  # another thread was faster
+                return
             outcomes = _finish(group)
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
                 group[0][0].get_loop().call_soon_threadsafe(_settle, outcomes)

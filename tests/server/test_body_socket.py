@@ -354,3 +354,35 @@ def test_many_at_once_do_not_mix(site: Site) -> None:
         assert answer is not None
         assert answer.status == 200
         assert site.download(answer.json()["id"]) == content
+
+
+async def read_all(_scope: Any, receive: Any, send: Any) -> None:
+    """Answer the digest of the body."""
+    digest, message = hashlib.sha256(), {"more_body": True}
+    while message["more_body"]:
+        message = await receive()
+        digest.update(message["body"])
+    await reply(send, digest.hexdigest().encode())
+
+
+@pytest.mark.parametrize("size", [8192, 8193, 8194, 8196, 8197, 20_000])
+def test_a_read_that_ends_like_a_head(size: int) -> None:
+    """In the middle of a chunked body, whose end only the parser knows."""
+
+    async def main() -> list[bytes]:
+        async with serving(BodyProtocol, read_all) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            chunk = bytes(size - 4) + b"\r\n\r\n"
+            body = b"start" + chunk + b"end"
+            writer.write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\nstart" % len(body))
+            for piece in (chunk, b"end\r\n0\r\n\r\n"):
+                await writer.drain()
+                await asyncio.sleep(0.05)
+                writer.write(piece)
+            answer = await next_words(reader)
+            writer.close()
+            await writer.wait_closed()
+            return [answer[0], hashlib.sha256(body).hexdigest().encode()]
+
+    got, sent = asyncio.run(main())
+    assert got == sent
