@@ -64,7 +64,7 @@ class BodyProtocol(QuickProtocol):
         if not self._body_left and len(data) > _LONG_READ_BYTES and (end := data.find(b"\r\n\r\n", 0, _LONG_READ_BYTES)) != -1:
             super().data_received(data[: end + 4])
             view = memoryview(data)[end + 4 :]
-            if self._body_left and len(view) == self._body_left and not self.transport.is_closing():
+            if len(view) == self._body_left and not self.transport.is_closing():
                 self.hand_back(view, 0)  # all of one request and nothing else: its body is not even copied
                 return
             data = data[end + 4 :]
