@@ -60,6 +60,7 @@ async def receive_form(
         note = None if digest is None else digest.update
         if (whole := exchange.whole(max_body_bytes)) is not None:
             await _take_whole(form, boundary, *whole, note)
+            del whole  # not held any longer while the rest is waited for
         else:
             await _take_pieces(form, boundary, exchange, max_body_bytes, idle_timeout_s, note)
         return await form.commit(_expected(announced if digest is None else announced - {digest.digest()}, form.file_digest))

@@ -26,6 +26,7 @@ class Threads:
 
     def __init__(self, count: int, name: str) -> None:
         self._queue: queue.SimpleQueue[Queued | None] = queue.SimpleQueue()
+        self.count = count
         self._threads = [threading.Thread(target=self._work, name=f"{name}-{n}", daemon=True) for n in range(count)]
         for thread in self._threads:
             thread.start()
@@ -35,7 +36,7 @@ class Threads:
 
         Raises RuntimeError after `close`.
         """
-        self._must_be_open()
+        self.must_be_open()
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._queue.put((future, work, arguments))
         return future
@@ -45,10 +46,11 @@ class Threads:
 
         Raises RuntimeError after `close`.
         """
-        self._must_be_open()
+        self.must_be_open()
         self._queue.put((None, work, ()))
 
-    def _must_be_open(self) -> None:
+    def must_be_open(self) -> None:
+        """Raises RuntimeError after `close`."""
         if not self._threads:
             raise RuntimeError("the threads were closed")
 

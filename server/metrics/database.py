@@ -1,8 +1,8 @@
 """The database with a meter around it: how long it takes, and how often it fails, whatever it is."""
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from schemas import Code, ServiceError
 from server.metrics import families as names
@@ -46,9 +46,9 @@ class MeteredDatabase:
         """Rows of a statement of unknown cost."""
         return await self._timed("scan", self._database.rows_apart(statement, parameters, within_s))
 
-    def write(self, script: Callable[[], Script[T]]) -> Coroutine[Any, Any, T]:
+    async def write(self, script: Callable[[], Script[T]]) -> T:
         """What the script returns."""
-        return self._timed("write", self._database.write(script))
+        return await self._timed("write", self._database.write(script))
 
     async def _timed(self, operation: str, work: Awaitable[T]) -> T:
         started = time.perf_counter()

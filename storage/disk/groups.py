@@ -1,20 +1,21 @@
 """Files that end at the same time are made durable together, as a database commits transactions in groups.
 
-A thread takes every file that waits: each is written, made durable and given its name; then their folder is made durable, once
-for all of them. While threads are free nothing waits for anything.
+A thread takes its share of the files that wait: each is written, made durable and given its name; then their folder is made
+durable, once for all of them. There are as many shares as threads, since a disk makes several files durable in the time of one.
 """
 
 import asyncio
 import collections
 import contextlib
 import functools
+import threading
 from collections.abc import Callable
 from typing import Protocol
 
 from storage.disk.sync import fsync
 from storage.threads import Threads, settle
 
-GROUP_LIMIT = 32  # files; the last pieces of each are 128 KiB at most, so a group is hashed in some 3 ms
+GROUP_LIMIT = 32  # files, all of which wait for the last of them
 
 Outcome = tuple[asyncio.Future[None], None, Exception | None]
 
@@ -37,37 +38,35 @@ class Groups:
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
         self._waiting: collections.deque[Waiting] = collections.deque()
-        self._is_called = False  # a thread was asked to look, and has not begun to
+        self._calls = 0  # how many threads were asked to look, and have not begun to
+        self._counting = threading.Lock()
 
     def commit(self, file: Ending) -> asyncio.Future[None]:
         """Finish the file and make its name durable. The future raises OSError; cancelling it stops nothing.
 
         Raises RuntimeError when the threads were closed.
         """
+        self._threads.must_be_open()
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((future, file))
-        if not self._is_called:
-            self._is_called = True
+        self._waiting.append((future, file))  # before it counts: whoever has not begun to look will see it
+        with self._counting:
+            is_called = self._calls == self._threads.count
+            if not is_called:
+                self._calls += 1
+        if not is_called:
             self._threads.start(self._commit)
         return future
 
     def _commit(self) -> None:
-        self._is_called = False  # before it looks: who comes later, and finds it so, asks another thread
-        # What is there by now; what comes later has its turn behind other calls.
-        for _ in range(-(-len(self._waiting) // GROUP_LIMIT)):
-            group = self._take()
-            if not group:  # another thread was faster
-                return
-            outcomes = _finish(group)
+        """One share of what has come by now: all, when no other thread was asked."""
+        with self._counting:
+            self._calls -= 1
+            share = max(1, len(self._waiting) // (self._calls + 1))
+            files = [self._waiting.popleft() for _ in range(min(share, len(self._waiting)))]
+        for start in range(0, len(files), GROUP_LIMIT):
+            outcomes = _finish(files[start : start + GROUP_LIMIT])
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
-                group[0][0].get_loop().call_soon_threadsafe(_settle, outcomes)
-
-    def _take(self) -> list[Waiting]:
-        group: list[Waiting] = []
-        with contextlib.suppress(IndexError):  # another thread may take from it, too
-            while len(group) < GROUP_LIMIT:
-                group.append(self._waiting.popleft())
-        return group
+                outcomes[0][0].get_loop().call_soon_threadsafe(_settle, outcomes)
 
 
 def _finish(group: list[Waiting]) -> list[Outcome]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import os
 import threading
 import time
@@ -14,7 +15,8 @@ from schemas import Code, ServiceError
 from storage import fresh_id
 from storage.blobs import BLOBS_AT_ONCE, BlobInfo, Blobs
 from storage.disk import DiskBlobs
-from storage.disk.groups import GROUP_LIMIT
+from storage.disk.groups import GROUP_LIMIT, Groups
+from storage.threads import Threads
 from tests.storage.conftest import files
 
 
@@ -179,3 +181,43 @@ async def test_a_file_fails_alone(blobs: DiskBlobs, directory: Path) -> None:
             assert outcome.code is Code.SERVICE_UNAVAILABLE
     await blobs.aclose()
     assert not [name for name in files(directory) if name.endswith(".partial")]
+
+
+async def test_nothing_is_committed_after_the_end(blobs: DiskBlobs) -> None:
+    writers = [blobs.create(f"attachments/o/{fresh_id()}") for _ in range(3)]
+    for writer in writers:
+        await writer.write(b"x")
+    await blobs.aclose()
+    for writer in writers:  # each is told so, not only the first
+        with pytest.raises(RuntimeError, match="closed"):
+            await writer.commit()
+
+
+class Slow:
+    """A file that is not durable before it may be."""
+
+    def __init__(self, folder: Path, may_end: threading.Event) -> None:
+        self.parent = str(folder)
+        self._may_end = may_end
+
+    def finish(self) -> None:
+        assert self._may_end.wait(10)
+
+
+async def test_a_slow_file_keeps_only_its_share_waiting(directory: Path) -> None:
+    """A disk makes several files durable at once: they are spread over the threads."""
+    directory.mkdir(exist_ok=True)
+    threads = Threads(4, "test")
+    groups = Groups(threads)
+    held, free = threading.Event(), threading.Event()
+    free.set()
+    try:
+        futures = [groups.commit(Slow(directory, event)) for event in (held, *[free] * 15)]
+        for ended in itertools.islice(asyncio.as_completed(futures, timeout=5), 12):
+            await ended
+        assert not futures[0].done()
+        held.set()
+        await asyncio.gather(*futures)
+    finally:
+        held.set()
+        threads.close()
