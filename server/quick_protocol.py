@@ -8,6 +8,7 @@ import asyncio
 import functools
 from typing import Any, Final
 
+from uvicorn._types import ASGI3Application
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from rest import WHOLE_ANSWER
@@ -27,10 +28,15 @@ class QuickProtocol(LimitedProtocol):
 
     _passes_upgrade_over = False  # the request asks for another protocol that is not spoken here, and is served all the same
     _body_stream: BodyStream | None = None
+    _running: RequestResponseCycle | None = None  # the newest one that was begun; pipelined ones wait behind it
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Tell the stream under way."""
+        """Tell the request and the stream under way; uvicorn tells only the newest request, which may wait behind it."""
         super().connection_lost(exc)
+        running, self._running = self._running, None
+        if running is not None and not running.response_complete:
+            running.disconnected = True
+            running.message_event.set()
         stream, self._body_stream = self._body_stream, None
         if stream is not None and stream.on_gone is not None:
             stream.on_gone()
@@ -75,6 +81,12 @@ class QuickProtocol(LimitedProtocol):
         else:
             self.flow.pause_reading()
             self.pipeline.appendleft((cycle, self.app))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        task = self.loop.create_task(cycle.run_asgi(app))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     def _extensions(self, cycle: RequestResponseCycle) -> dict[str, Any]:
         """What the application is offered beside what ASGI has."""

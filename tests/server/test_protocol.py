@@ -217,6 +217,28 @@ async def test_an_answer_that_is_taken_whole(head: bytes, expected: bytes, close
         writer.close()
 
 
+@pytest.mark.parametrize("behind", [b"", b"GET / HTTP/1.1\r\nhost: a\r\n\r\n" * 2], ids=["alone", "others-behind-it"])
+async def test_the_request_under_way_is_told_that_its_client_is_gone(behind: bytes) -> None:
+    told: list[str] = []
+    is_over = asyncio.Event()
+
+    async def endless(_scope: Any, receive: Any, send: Any) -> None:
+        await receive()  # the body
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"begun", "more_body": True})
+        told.append((await receive())["type"])
+        await send({"type": "http.response.body", "body": b"more", "more_body": True})  # goes nowhere, and raises nothing
+        is_over.set()
+
+    async with serving(QuickProtocol, endless) as port:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n" + behind)
+        await reader.readuntil(b"begun")
+        writer.transport.abort()
+        await asyncio.wait_for(is_over.wait(), 5)
+    assert told == ["http.disconnect"]
+
+
 def test_the_application_is_told_of_the_shutdown_before_answers_are_waited_for() -> None:
     """An answer without an end would keep the process for its whole grace time; here the application ends it."""
     stopping = asyncio.Event()
