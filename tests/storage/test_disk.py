@@ -206,7 +206,7 @@ class Slow:
 
 async def test_a_slow_file_keeps_only_its_share_waiting(directory: Path) -> None:
     """A disk makes several files durable at once: they are spread over the threads."""
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(parents=True, exist_ok=True)
     threads = Threads(4, "test")
     groups = Groups(threads)
     held, free = threading.Event(), threading.Event()
