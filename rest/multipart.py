@@ -129,13 +129,16 @@ class MultipartReader:
     def _preamble(self, data: Buffer, position: int, end: int) -> int:
         """What stands before the first boundary, and that boundary."""
         delimiter = self._delimiter
-        window = min(end, position + self._limits.preamble_bytes + len(delimiter))
-        found = position - 2 if data.startswith(delimiter[2:], position) else data.find(delimiter, position, window)
-        if found == -1:
-            if end > window or end - position == self._limits.preamble_bytes + len(delimiter):
-                raise self._no_boundary()
-            return self._hold(data, position, end)
-        after = found + len(delimiter)
+        if data.startswith(delimiter[2:], position, end):
+            after = position + len(delimiter) - 2
+        else:
+            window_bytes = self._limits.preamble_bytes + len(delimiter)
+            found = data.find(delimiter, position, min(end, position + window_bytes))
+            if found == -1:
+                if end - position >= window_bytes:
+                    raise self._no_boundary()
+                return self._hold(data, position, end)
+            after = found + len(delimiter)
         if match := _AFTER_BOUNDARY.match(data, after, end):
             self._end_boundary(match)
             return match.end()

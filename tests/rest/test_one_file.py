@@ -45,6 +45,7 @@ def test_the_usual_form_is_read_in_one_go(body: bytes) -> None:
     events = read_one_file(boundary, body, 0)
     assert events is not None
     assert plain(events) == general(boundary, body)
+    assert plain(MultipartReader(boundary).feed(b"x" + body, start=1)) == plain(events)
     behind_a_head = read_one_file(boundary, b"POST / HTTP/1.1\r\n\r\n" + body, 19)
     assert behind_a_head is not None
     assert plain(behind_a_head) == plain(events)
