@@ -21,7 +21,7 @@ from rest.exchanges import (
     not_found,
 )
 from rest.files import FILES_PREFIXES, FilesOptions, files_error, files_routes
-from rest.headers import pick
+from rest.headers import lines_of, pick
 from rest.health import health_routes
 from rest.intake import CONVERSATION_HEADER, FILENAME_HEADER, INTAKE_HEADERS, TICKET_HEADER, receive_file, receive_form
 from rest.media import media_routes, render_media
@@ -99,6 +99,7 @@ __all__ = [
     "files_routes",
     "health_routes",
     "json_reply",
+    "lines_of",
     "media_routes",
     "message_routes",
     "method_not_allowed",

@@ -19,7 +19,6 @@ Authenticate = Callable[[Scope], Awaitable[Principal]]
 
 UPLOAD_PATH = "/api/upload"
 DOWNLOAD_HEADERS = DELIVERY_HEADERS | {b"accept"}
-_BEFORE_ID, _BEHIND_ID = DOWNLOAD_PATH.split("{id}")
 
 
 class Uploaded(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,4 +131,4 @@ def _uploaded(record: Record) -> Reply:
 
 
 def _path(record: Record) -> str:
-    return f"{_BEFORE_ID}{record.id}{_BEHIND_ID}"
+    return DOWNLOAD_PATH.replace("{id}", record.id)

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from starlette.types import Receive, Scope, Send
 
-from rest.headers import pick
+from rest.headers import lines_of, pick
 from rest.replies import CLOSE, Headers, Render, Reply, error_reply, internal_error
 from schemas import ClientDisconnected, Code, Reason, ServiceError
 
@@ -39,7 +39,6 @@ BODY_BYTES = "attachd.body_bytes"
 NO_ROUTE = "/…"  # what the log has instead of what it must not have of a path that is no route
 LINGER_S = 5.0  # how long a refused body is read on and dropped; nginx's `lingering_timeout`
 LINGER_IDLE_S = 1.0  # how long nothing may come meanwhile: a client that waits for the connection to end need not wait longer
-_LINE = b"%b: %b\r\n".__mod__
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 
 
@@ -159,7 +158,7 @@ class Exchange:
         whole = self.scope.get("extensions", {}).get(WHOLE_ANSWER)
         if self.complete and whole is not None:
             self.started = True
-            await whole(reply.status, b"".join(map(_LINE, headers)), reply.body)
+            await whole(reply.status, lines_of(headers), reply.body)
         elif self.complete:
             await self.start(reply.status, headers)
             await self.send(reply.body, more=False)

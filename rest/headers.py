@@ -23,6 +23,14 @@ _TRAILER = re.compile(rb"[ \t;]*")
 _ESCAPED = re.compile(rb'\\(["\\])')
 
 
+_LINE = b"%b: %b\r\n".__mod__
+
+
+def lines_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """The headers as lines with their CRLF; nothing in them is looked at."""
+    return b"".join(map(_LINE, headers))
+
+
 def pick(headers: Iterable[tuple[bytes, bytes]], wanted: frozenset[bytes]) -> dict[bytes, bytes]:
     """The values of the `wanted` names (lower case), several lines of one name joined with a comma."""
     found: dict[bytes, bytes] = {}

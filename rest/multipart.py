@@ -81,7 +81,7 @@ class PartEnd(msgspec.Struct, frozen=True):
 
 Buffer = bytes | bytearray
 Event = PartBegin | PartData | PartEnd
-_PART_END = PartEnd()
+PART_END = PartEnd()
 
 
 class MultipartReader:
@@ -197,7 +197,7 @@ class MultipartReader:
             search = found + len(delimiter)
             if match := _AFTER_BOUNDARY.match(data, search, end):
                 self._pass_on(data, position, found)
-                self._events.append(_PART_END)
+                self._events.append(PART_END)
                 self._end_boundary(match)
                 return match.end()
             if _BEGINS_AFTER_BOUNDARY.fullmatch(data, search, end):

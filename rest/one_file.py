@@ -5,7 +5,7 @@ The general way is `rest.multipart`, for what is not exactly of this form. Both 
 
 import re
 
-from rest.multipart import Event, PartBegin, PartData, PartEnd
+from rest.multipart import PART_END, Event, PartBegin, PartData
 
 # The head of the part as browsers, curl and the usual libraries write it. What would have to be decoded is left to the general
 # way: backslashes, percent signs, anything but ASCII. The numbers are far below its limits.
@@ -14,7 +14,6 @@ _HEAD = re.compile(
     rb"(?i:content-type): ([!#$&-~][ -~]{0,254}+)\r\n\r\n"
 )
 _ENDS = (b"--\r\n", b"--")  # behind the last delimiter
-_PART_END = PartEnd()
 
 
 def read_one_file(boundary: bytes, data: bytes, start: int) -> list[Event] | None:
@@ -32,4 +31,4 @@ def read_one_file(boundary: bytes, data: bytes, start: int) -> list[Event] | Non
     disposition, name, filename, content_type = head.groups()
     headers = {b"content-disposition": disposition, b"content-type": content_type.rstrip(b" ")}
     begin = PartBegin(name.decode("ascii"), filename.decode("ascii"), headers)
-    return [begin, PartData(memoryview(data)[content:end]), _PART_END]
+    return [begin, PartData(memoryview(data)[content:end]), PART_END]

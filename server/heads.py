@@ -5,6 +5,8 @@ import urllib.parse
 
 import httptools
 
+from rest import lines_of
+
 _METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
 # A target in origin form (RFC 9112, 3.2.1) of visible ASCII: what nearly all clients send needs no parser of URLs.
 _ORIGIN_FORM = re.compile(rb'(/[!"$->@-~]*+)(?:\?([!"$-~]*+))?')
@@ -54,5 +56,5 @@ class HeaderLines:
     def of(self, headers: list[tuple[bytes, bytes]]) -> bytes:
         """The lines of that list, which is never changed."""
         if headers is not self._headers:
-            self._headers, self._lines = headers, b"".join([b"%b: %b\r\n" % header for header in headers])
+            self._headers, self._lines = headers, lines_of(headers)
         return self._lines

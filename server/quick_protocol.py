@@ -52,11 +52,11 @@ class QuickProtocol(LimitedProtocol):
         version = parser.get_http_version()
         if version != "1.1":
             scope["http_version"] = version
-        self._passes_upgrade_over = parser.should_upgrade()
-        if self._passes_upgrade_over:
+        self._passes_upgrade_over = False
+        if parser.should_upgrade():
             if self._should_upgrade():
-                self._passes_upgrade_over = False
                 return
+            self._passes_upgrade_over = True
             if has_body(self.headers) and not self._knows_length():
                 # In a callback of the parser: it is answered with 400, and the connection closed.
                 raise ValueError("an upgrade with a body whose end is not known")
@@ -84,9 +84,7 @@ class QuickProtocol(LimitedProtocol):
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
         self._running = cycle
-        task = self.loop.create_task(cycle.run_asgi(app))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+        super()._start_asgi_task(cycle, app)
 
     def _extensions(self, cycle: RequestResponseCycle) -> dict[str, Any]:
         """What the application is offered beside what ASGI has."""

@@ -9,10 +9,11 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]  # the future, its result, or what was raised instead
 Queued = tuple[asyncio.Future[Any] | None, Callable[..., Any], tuple[object, ...]]
 
 
@@ -87,3 +88,9 @@ def settle(future: asyncio.Future[Any], result: object, failure: BaseException |
         future.set_result(result)
     else:
         future.set_exception(failure)
+
+
+def settle_all(outcomes: Iterable[Outcome]) -> None:
+    """Give several calls their outcomes: one wake-up of the event loop for all of them."""
+    for outcome in outcomes:
+        settle(*outcome)

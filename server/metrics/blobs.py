@@ -25,7 +25,6 @@ class StorageMeter:
     def __init__(self, meters: Meters) -> None:
         self._meters = meters
         self._times = {name: meters.histogram(names.STORAGE_TIME, name) for name in names.STORAGE_OPERATIONS}
-        self._write_time = self._times[_WRITE]
         self.uploads = meters.counter(names.UPLOADS)
         self.stored = meters.counter(names.UPLOADS_ENDED, "stored")
         self.aborted = meters.counter(names.UPLOADS_ENDED, "aborted")
@@ -43,12 +42,6 @@ class StorageMeter:
             raise
         self._times[operation].since(started)
         return result
-
-    def wrote(self, started: float, size_bytes: int) -> None:
-        """Note a file that was kept; `started` is when the wait for its end began."""
-        self._write_time.since(started)
-        self.stored.add()
-        self.written.add(size_bytes)
 
     def failed(self, operation: str, error: ServiceError) -> None:
         """Note what an operation raised, if it was a failure."""
@@ -134,14 +127,10 @@ class _MeteredWriter:
         self._writer.append(data)
 
     async def commit(self) -> bytes:
-        started = time.perf_counter()
-        try:
-            digest = await self._writer.commit()
-        except ServiceError as error:
-            self._meter.failed(_WRITE, error)
-            raise
-        self._meter.wrote(started, self._size)
+        digest = await self._meter.timed(_WRITE, self._writer.commit())
         self._end()
+        self._meter.stored.add()
+        self._meter.written.add(self._size)
         return digest
 
     def abort(self) -> None:

@@ -24,14 +24,13 @@ from typing import Any
 from schemas import ServiceError
 from storage.catalog.engine import Lookup, Parameters, Row, Script, Statement, T, unavailable
 from storage.catalog.readers import Readers
-from storage.threads import settle
+from storage.threads import Outcome, settle_all
 
 INLINE_ROWS = 256  # rows; about 0.4 ms on the event loop
 GROUP_LIMIT = 128  # writes in one transaction, so that the first of a group does not wait for ever
 _PRAGMAS = ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "trusted_schema=OFF")
 
 Queued = tuple[Callable[[], Script[Any]], asyncio.Future[Any]]
-Outcome = tuple[asyncio.Future[Any], Any, BaseException | None]  # the future, its result, or what was raised instead
 
 
 def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
@@ -194,8 +193,7 @@ class Sqlite:
 
     def _settle(self, outcomes: list[Outcome]) -> None:
         """Give each write of a group its outcome; runs on the event loop."""
-        for outcome in outcomes:
-            settle(*outcome)
+        settle_all(outcomes)
         if self._committed is not None:
             self._committed()
 

@@ -13,11 +13,9 @@ from collections.abc import Callable
 from typing import Protocol
 
 from storage.disk.sync import fsync
-from storage.threads import Threads, settle
+from storage.threads import Outcome, Threads, settle_all
 
 GROUP_LIMIT = 32  # files, all of which wait for the last of them
-
-Outcome = tuple[asyncio.Future[None], None, Exception | None]
 
 
 class Ending(Protocol):
@@ -66,7 +64,7 @@ class Groups:
         for start in range(0, len(files), GROUP_LIMIT):
             outcomes = _finish(files[start : start + GROUP_LIMIT])
             with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile: nobody waits
-                outcomes[0][0].get_loop().call_soon_threadsafe(_settle, outcomes)
+                outcomes[0][0].get_loop().call_soon_threadsafe(settle_all, outcomes)
 
 
 def _finish(group: list[Waiting]) -> list[Outcome]:
@@ -84,8 +82,3 @@ def _failure(work: Callable[[], None]) -> Exception | None:
     except Exception as error:  # noqa: BLE001 (not swallowed: it is the outcome)
         return error
     return None
-
-
-def _settle(outcomes: list[Outcome]) -> None:
-    for outcome in outcomes:
-        settle(*outcome)

@@ -69,8 +69,7 @@ class DiskWriter:
 
     async def commit(self) -> bytes:
         """Write the rest, then rule 1 of the package, in one hop, with other files that end now."""
-        if self._work is not None:
-            await self._settle()
+        await self._settle()
         self._work = self._folder.commit(self)
         await self._settle()
         return self._hash.digest()
