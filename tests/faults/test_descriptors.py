@@ -5,12 +5,12 @@ import itertools
 import resource
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
+from tests.descriptors import open_descriptors
 from tests.faults.apis import APIS, Api, query
 from tests.faults.site import LARGE, SMALL, Site, content, unavailable
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.only_on("sqlite", "local", reason="these tests choose t
 def limited(site: Site, spare: int) -> Iterator[None]:
     """Meanwhile the server may open so many descriptors and no more."""
     process = site.server.process.pid
-    used = {int(descriptor.name) for descriptor in Path(f"/proc/{process}/fd").iterdir()}
+    used = open_descriptors(process)
     free = itertools.islice((number for number in itertools.count() if number not in used), spare, None)
     soft, hard = resource.prlimit(process, resource.RLIMIT_NOFILE)
     resource.prlimit(process, resource.RLIMIT_NOFILE, (next(free), hard))

@@ -14,10 +14,10 @@ from starlette.types import Message, Receive, Scope, Send
 
 from rest import Exchange, answer, error_reply, health_routes
 from schemas import Code, ServiceError
+from tests.descriptors import needs_proc, open_descriptors
 from tests.engines.backing import BLOBS
 from tests.rest.live import IDLE_TIMEOUT_S, Client, Server, error, eventually
 
-in_proc = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc, which this system lacks")
 on_disk = pytest.mark.only_on("local", reason="counts the descriptors of files")
 
 LARGE = b"%PDF-1.7\n" + bytes(20_000_000)
@@ -25,13 +25,7 @@ LARGE = b"%PDF-1.7\n" + bytes(20_000_000)
 
 def open_blobs(server: Server) -> int:
     """How many descriptors of this process are files in the folder of blobs."""
-    count = 0
-    for descriptor in Path("/proc/self/fd").iterdir():
-        try:
-            count += descriptor.readlink().is_relative_to(server.backing.folder / BLOBS)
-        except OSError:  # the descriptor of the listing itself
-            continue
-    return count
+    return sum(Path(leads_to).is_relative_to(server.backing.folder / BLOBS) for leads_to in open_descriptors().values())
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +44,7 @@ def slow_download(client: Client, url: str) -> socket.socket:
     return connection
 
 
-@in_proc
+@needs_proc
 @on_disk
 @pytest.mark.parametrize("is_reset", [False, True], ids=["closed", "reset"])
 def test_a_download_stops_when_its_client_goes_away(
@@ -67,7 +61,7 @@ def test_a_download_stops_when_its_client_goes_away(
     assert not caplog.records  # it was not the idle time that ended them
 
 
-@in_proc
+@needs_proc
 @on_disk
 def test_a_client_that_takes_nothing_is_left(client: Client, large: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "attachd.rest"), slow_download(client, large):
@@ -76,7 +70,7 @@ def test_a_client_that_takes_nothing_is_left(client: Client, large: str, caplog:
     assert any("the client took nothing for 1.5 seconds" in record.getMessage() for record in caplog.records)
 
 
-@in_proc
+@needs_proc
 @on_disk
 def test_nothing_stays_open_after_answers(client: Client, large: str) -> None:
     for header in ("Range: bytes=5-", "Range: bytes=0-1", "If-None-Match: *", "If-Match: x", "Accept: application/json"):

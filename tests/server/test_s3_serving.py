@@ -1,16 +1,15 @@
 """A server on a bucket: what its clients are redirected to, what it answers itself, and what is left of broken uploads."""
 
-import contextlib
 import os
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
+from tests.descriptors import needs_proc, open_sockets
 from tests.engines.s3 import SharedS3
 from tests.engines.seaweedfs import BUCKET, SECRET_KEY
 from tests.rest.live import eventually
@@ -222,22 +221,13 @@ def test_a_client_that_leaves_leaves_nothing(server: Attachd, s3: SharedS3, sett
     assert eventually(lambda: kept(s3, settings) == before)
 
 
-def sockets_of(server: Attachd) -> int:
-    """How many connections the server has, to clients and to the store."""
-    count = 0
-    for descriptor in Path(f"/proc/{server.process.pid}/fd").iterdir():
-        with contextlib.suppress(OSError):  # closed meanwhile
-            count += str(descriptor.readlink()).startswith("socket:")
-    return count
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc, which this system lacks")
+@needs_proc
 def test_a_client_that_leaves_a_download_leaves_no_connection_to_the_store(proxy: Attachd) -> None:
     with proxy.client() as client:
         path = upload(client, b"%PDF-1.7" + bytes(24 * MIB), "a.pdf")
         assert client.get(path).is_success
     url = httpx.URL(proxy.base_url)
-    before = sockets_of(proxy)
+    before = open_sockets(proxy.process.pid)
     connections = []
     for _ in range(20):  # more than there are connections to the store that are kept for the next call
         connection = socket.socket()
@@ -246,11 +236,11 @@ def test_a_client_that_leaves_a_download_leaves_no_connection_to_the_store(proxy
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nCookie: session={proxy.tokens['member']}\r\n\r\n".encode())
         assert connection.recv(12) == b"HTTP/1.1 200"
         connections.append(connection)
-    during = sockets_of(proxy)
+    during = open_sockets(proxy.process.pid)
     for connection in connections:
         connection.close()
     assert during >= before + 20 + 10
-    assert eventually(lambda: sockets_of(proxy) <= before)
+    assert eventually(lambda: open_sockets(proxy.process.pid) <= before)
 
 
 def test_slow_clients_do_not_keep_others_waiting(server: Attachd) -> None:

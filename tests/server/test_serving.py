@@ -1,5 +1,6 @@
 """A serving process: the demo and its curl lines, signals, workers, memory."""
 
+import contextlib
 import json
 import os
 import re
@@ -15,6 +16,7 @@ import httpx
 import pytest
 
 from server.serving import WORKER_ANSWERS_S
+from tests.descriptors import open_sockets
 from tests.rest.live import eventually
 from tests.running import Attachd, BareAttachd, environment
 
@@ -213,23 +215,16 @@ def test_a_client_that_takes_nothing_is_let_go(tmp_path: Path) -> None:
     with Attachd(tmp_path, ATTACHD_UPLOAD_IDLE_TIMEOUT_SECONDS="1") as server, server.client() as client:
         content = b"%PDF-1.7\n" + bytes(20_000_000)
         url = client.post("/api/upload", files={"file": ("a.pdf", content)}).json()["url"]
-
-        def sockets() -> int:
-            links = [each.readlink() for each in Path(f"/proc/{server.process.pid}/fd").iterdir()]
-            return sum(str(link).startswith("socket:") for link in links)
-
-        before = sockets()
-        stalled = []
-        for _ in range(3):
-            stalled.append(connection := socket.socket())
-            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.connect(("127.0.0.1", int(server.base_url.rpartition(":")[2])))
-            head = f"GET {url} HTTP/1.1\r\nHost: x\r\nCookie: session={server.tokens['member']}\r\n\r\n"
-            connection.sendall(head.encode())
-        assert eventually(lambda: sockets() == before + 3)
-        assert eventually(lambda: sockets() == before, 20.0)
-        for connection in stalled:
-            connection.close()
+        before = open_sockets(server.process.pid)
+        with contextlib.ExitStack() as stalled:
+            for _ in range(3):
+                connection = stalled.enter_context(socket.socket())
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                connection.connect(("127.0.0.1", int(server.base_url.rpartition(":")[2])))
+                head = f"GET {url} HTTP/1.1\r\nHost: x\r\nCookie: session={server.tokens['member']}\r\n\r\n"
+                connection.sendall(head.encode())
+            assert eventually(lambda: open_sockets(server.process.pid) == before + 3)
+            assert eventually(lambda: open_sockets(server.process.pid) == before, 20.0)
         assert client.get(url).content == content
 
 

@@ -159,7 +159,7 @@ async def test_nothing_stays_behind_when_a_client_goes(tmp_path: Path, abort: bo
         await eventually(lambda: here.world.done.count("a mutation") == 3)  # what was begun is finished
         await eventually(lambda: len(asyncio.all_tasks()) <= tasks + 3)
         gc.collect()
-        assert len(os.listdir("/proc/self/fd")) <= descriptors
+        await eventually(lambda: len(os.listdir("/proc/self/fd")) <= descriptors)
         assert not [each for each in gc.get_objects() if isinstance(each, ClientConnection) and each.state.name == "OPEN"]
 
 

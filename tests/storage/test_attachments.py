@@ -12,6 +12,7 @@ from schemas import Code, Principal, Reason, ServiceError
 from storage import API_A, Details, Store, fresh_id, open_store
 from storage.disk import CHUNK, DiskBlobs
 from storage.store import CHECK_SHARED_S
+from tests.descriptors import needs_proc, open_descriptors
 from tests.engines.backing import Backing
 from tests.storage.conftest import PNG, caller, keep
 
@@ -228,7 +229,7 @@ async def test_a_file_that_was_cut_short_is_an_outage(store: Store, backing: Bac
 
 
 @on_disk
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc, which this system lacks")
+@needs_proc
 async def test_a_reader_may_be_closed_while_it_reads(store: Store, directory: Path) -> None:
     id = await keep(store.attachments, PNG + bytes(2**20))
     for _ in range(20):
@@ -237,8 +238,7 @@ async def test_a_reader_may_be_closed_while_it_reads(store: Store, directory: Pa
             await asyncio.sleep(0)
             task.cancel()
     await settle()
-    links = [path.readlink() for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]
-    assert not [link for link in links if link.is_relative_to(directory)]
+    assert not [leads_to for leads_to in open_descriptors().values() if Path(leads_to).is_relative_to(directory)]
 
 
 @on_disk

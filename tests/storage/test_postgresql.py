@@ -85,7 +85,7 @@ async def backends(other: Connection) -> list[asyncpg.Record]:
     """What the server knows of the engine's connections."""
     return await other.fetch(
         "SELECT pid, state, query, application_name FROM pg_stat_activity"
-        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
     )
 
 
@@ -374,10 +374,10 @@ async def test_a_text_with_nul_is_refused(database: Postgresql) -> None:
 
 async def test_a_parameter_of_a_wrong_type_breaks_no_connection(database: Postgresql, other: Connection) -> None:
     await database.write(insert(1, "a"))
-    (before,) = [row["pid"] for row in await backends(other)]
+    before = {row["pid"] for row in await backends(other)}
     assert await code_of(database.write(insert("1", "b"))) is Code.SERVICE_UNAVAILABLE  # type: ignore[arg-type]  # a mistake
     assert await numbers(database) == [1]
-    assert [row["pid"] for row in await backends(other)] == [before]
+    assert before <= {row["pid"] for row in await backends(other)}  # others are told of the first commit on one more, perhaps
 
 
 async def test_a_shared_statement_that_is_not_the_first_is_a_mistake(database: Postgresql) -> None:

@@ -189,6 +189,7 @@ async def test_fewer_connections_than_the_pool_would_open_do_all_the_work(
     assert len(await kept(other)) == 90
     connections = await other.fetchval(
         "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        " AND backend_type = 'client backend'"
     )
     assert 1 <= connections <= limit
 
