@@ -18,7 +18,7 @@ from benchmarks import attachd, machine
 from benchmarks.attachd import Attachd, Setting
 from benchmarks.calls import CASES, CONNECTIONS, check, fill
 from benchmarks.engines import ObjectStore, object_store, postgresql
-from benchmarks.exchange import Answer, Client
+from benchmarks.exchange import Client
 from benchmarks.load import Plan, Result, Sample, Target, measure, write_paths
 from benchmarks.memory import Memory, measure_memory
 from benchmarks.payloads import CONNECTIONS as FILES_AT_ONCE
@@ -82,23 +82,28 @@ def _files(ours: Attachd, store: ObjectStore, scratch: Path, plan: Plan) -> Iter
         raise RuntimeError("what comes back from the store is not what was uploaded")
     (key,) = store.keys()
     form = payload.form()
-    acts: dict[str, Callable[[Client], Answer]] = {
-        "download": lambda client: client.get(path),
-        "upload": lambda client: client.request(
-            "POST", "/api/upload", body=form, headers={"Content-Type": payload.content_type}
-        ),
-    }
-    for name, calls in (("download", _DOWNLOADS), ("upload", _UPLOADS)):
+
+    def download(client: Client) -> None:
+        if (size := client.count(path)) != len(kept):
+            raise RuntimeError(f"attachd sent {size} bytes\n{ours.server.state()}")
+
+    def upload(client: Client) -> None:
+        answer = client.request("POST", "/api/upload", body=form, headers={"Content-Type": payload.content_type})
+        if answer.status != 200:
+            raise RuntimeError(f"attachd answered {answer.status}: {answer.body[:300]!r}\n{ours.server.state()}")
+
+    for act, calls in ((download, _DOWNLOADS), (upload, _UPLOADS)):
+        name = act.__name__
         discard = store.discard if name == "upload" else None
         targets = [
             Target(name=who, server=ours.server, script=(store.url, str(file), key), cookie=ours.cookie, after_run=discard)
             for who in ("attachd", *calls)
         ]
-        load = functools.partial(_load, acts[name])
+        load = functools.partial(_load, act)
         yield from measure(f"{FILES} {name} {_SIZE}", targets, FILES_AT_ONCE[_SIZE], plan, load)
 
 
-def _load(act: Callable[[Client], Answer], target: Target, connections: int, seconds: int) -> Sample:
+def _load(act: Callable[[Client], None], target: Target, connections: int, seconds: int) -> Sample:
     """What clients do with attachd; boto3 alone is its own load, on the servers' core."""
     if target.name != "attachd":
         pair = machine.cores()
@@ -110,8 +115,7 @@ def _load(act: Callable[[Client], Answer], target: Target, connections: int, sec
         return msgspec.json.decode(done.stdout, type=Sample)
 
     def work(client: Client, _number: int) -> None:
-        if (answer := act(client)).status != 200:
-            raise RuntimeError(f"attachd answered {answer.status}: {answer.body[:300]!r}\n{target.server.state()}")
+        act(client)
 
     clients = [Client(target.server.port, {"Cookie": target.cookie}) for _ in range(connections)]
     used = target.server.processor_seconds()
