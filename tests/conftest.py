@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.engines.backing import Backing, Engines, backing_of, backings
 from tests.engines.keeping import shared_folder
@@ -13,6 +14,10 @@ from tests.matrix import anyio_backend, pytest_collection_modifyitems, pytest_co
 from tests.running import Attachd
 
 __all__ = ["anyio_backend", "pytest_collection_modifyitems", "pytest_configure"]
+
+# What a generated example shows does not depend on how long it took: the machine may stall at any of them.
+settings.register_profile("attachd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("attachd")
 
 
 @pytest.fixture(scope="session", autouse=True)
