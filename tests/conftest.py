@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from httpx._config import DEFAULT_TIMEOUT_CONFIG
 from hypothesis import HealthCheck, settings
 
 from tests.engines.backing import Backing, Engines, backing_of, backings
@@ -18,6 +19,9 @@ __all__ = ["anyio_backend", "pytest_collection_modifyitems", "pytest_configure"]
 # What a generated example shows does not depend on how long it took: the machine may stall at any of them.
 settings.register_profile("attachd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("attachd")
+# Where a test names no limit, httpx gives a server up after 5 s, in which a machine that stalls may not have answered.
+for phase in ("connect", "read", "write", "pool"):
+    setattr(DEFAULT_TIMEOUT_CONFIG, phase, 30.0)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,7 +21,7 @@ from server.stores import open_settled
 from tests.engines.backing import Backing, backing_of
 
 ROOT = Path(__file__).parents[1]
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 40.0
 SESSION_S = 86_400.0
 
@@ -96,7 +96,7 @@ class Attachd:
 
     def _is_ready(self, begin: int) -> bool:
         """Whether the log after `begin` tells the address, and /readyz there answers."""
-        for line in self.log.read_bytes()[begin:].splitlines():
+        for line in self._whole_lines(begin):
             if b'"message":"serving"' in line:
                 self.base_url = json.loads(line)["url"]
                 try:
@@ -137,7 +137,7 @@ class Attachd:
         cookies = {"session": self.tokens[who]} if who else {}
         return httpx.Client(base_url=self.base_url, cookies=cookies, timeout=30)
 
-    def output(self, timeout_s: float = 10.0) -> str:
+    def output(self, timeout_s: float = 30.0) -> str:
         """What the server has printed to standard output so far; waits for the first of it."""
         assert self.process.stdout is not None
         descriptor = self.process.stdout.fileno()
@@ -146,7 +146,13 @@ class Attachd:
 
     def lines(self) -> list[dict[str, object]]:
         """The log, decoded: every line of it must be JSON."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()]
+        return [json.loads(line) for line in self._whole_lines()]
+
+    def _whole_lines(self, begin: int = 0) -> list[bytes]:
+        """The lines of the log after `begin`. While the server runs, one that is being written is left out."""
+        is_over = self.process.poll() is not None
+        written = self.log.read_bytes()[begin:]
+        return (written if is_over else written[: written.rfind(b"\n") + 1]).splitlines()
 
     def stop(self) -> int:
         """The exit code after SIGTERM."""

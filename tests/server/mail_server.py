@@ -15,6 +15,7 @@ from typing import Any, Self
 import msgspec
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
+TIMEOUT_S = 30.0
 CERTIFICATE = Path(__file__).with_name("mail_server.pem")  # of 127.0.0.1, signed by itself, with its key; for a hundred years
 
 
@@ -39,7 +40,8 @@ class MailServer:
 
     `recipient_answers` has what RCPT answers by address, `answers` what whole mails are answered, one after the other, then
     250; "drop" closes the connection instead. `began` counts the mails that came whole, acknowledged or not. `pause_s` is how
-    long a whole mail waits for its answer. With a `password`, whoever has another is refused.
+    long a whole mail waits for its answer, and none is answered while `is_held`; `busy` counts those that wait. With a
+    `password`, whoever has another is refused.
     """
 
     def __init__(self, *, max_bytes: int = 2**26, security: str = "none", password: str = "") -> None:
@@ -51,6 +53,7 @@ class MailServer:
         self.sender_answer = ""
         self.answers: list[str] = []
         self.pause_s = 0.0
+        self.is_held = False
         self.received: list[Received] = []
         self.began = 0
         self.connections = 0
@@ -75,7 +78,7 @@ class MailServer:
 
     def start(self) -> None:
         """Listen, on the port of the last time if there was one."""
-        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(TIMEOUT_S)
 
     async def _listen(self) -> None:
         self._server = await self._loop.create_server(self._protocol, "127.0.0.1", self.port, ssl=self._tls)
@@ -87,20 +90,31 @@ class MailServer:
 
     def stop(self) -> None:
         """Listen no more and drop the connections."""
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(2 * TIMEOUT_S)
 
     async def _close(self) -> None:
-        if self._server is not None:
-            self._server.close()
+        assert self._server is not None
+        self._server.close()
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
-        await asyncio.sleep(0.05)  # for the connections to end
+        async with asyncio.timeout(TIMEOUT_S):
+            while self._server._active_count:  # type: ignore[attr-defined]  # noqa: ASYNC110, SLF001 (until 3.12 there is no other way)
+                await asyncio.sleep(0.01)  # for the connections to end
 
-    def wait_for(self, count: int, timeout_s: float = 10.0) -> list[Received]:
+    def wait_for(self, count: int, timeout_s: float = TIMEOUT_S) -> list[Received]:
         """So many acknowledged mails, no more and no fewer."""
         assert eventually(lambda: len(self.received) >= count, timeout_s), self.received
         assert len(self.received) == count
         return self.received
+
+    def mail_of(self, message_id: str) -> Received:
+        """The mail with that Message-ID, once it was acknowledged; there must be one alone."""
+        assert eventually(lambda: self._with_id(message_id)), self.received
+        (mail,) = self._with_id(message_id)
+        return mail
+
+    def _with_id(self, message_id: str) -> list[Received]:
+        return [mail for mail in self.received if message_id.encode() in mail.data[: mail.data.find(b"\r\n\r\n")]]
 
     def __enter__(self) -> Self:
         self._thread = threading.Thread(target=self._loop.run_forever, name="mail-server")
@@ -111,7 +125,7 @@ class MailServer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.stop()
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(TIMEOUT_S)
         assert not self._thread.is_alive()
         self._loop.close()
 
@@ -144,6 +158,8 @@ class _Handler:
         server.most_busy = max(server.most_busy, server.busy)
         answer = server.answers.pop(0) if server.answers else "250 OK"
         await asyncio.sleep(server.pause_s)
+        while server.is_held:  # noqa: ASYNC110 (it is set in another thread)
+            await asyncio.sleep(0.01)
         server.busy -= 1
         if answer == "drop":
             assert isinstance(smtp.transport, asyncio.Transport)
@@ -157,7 +173,7 @@ class _Handler:
         return answer
 
 
-def eventually(condition: Callable[[], object], timeout_s: float = 10.0) -> bool:
+def eventually(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> bool:
     """Whether the condition comes true."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -19,7 +19,7 @@ from server.settings import load_settings
 from storage import Store, fresh_id
 from tests.engines.backing import backing_of
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 
 
 @asynccontextmanager

@@ -75,10 +75,22 @@ def rows(attachd: Attachd, table: str) -> int:
     return int(count)
 
 
+def in_outbox(sender: Attachd, id: str, *options: str) -> list[str]:
+    """The columns of a message in `outbox list`, once it is listed: what came of a mail is noted after the answer to it."""
+    found: list[list[str]] = []
+
+    def is_listed() -> bool:
+        rows = [line.split("\t") for line in sender.run("outbox", "list", *options).splitlines()]
+        found[:] = [row for row in rows if row[0] == id]
+        return bool(found)
+
+    assert eventually(is_listed), options
+    return found[0]
+
+
 def test_a_message_is_answered_linked_and_sent(sender: Attachd, client: httpx.Client, mail_server: MailServer) -> None:
     conversation = str(uuid.uuid4())
     image, file = upload(client, "Katze.png", "true"), upload(client, "b.png")
-    before = len(mail_server.received)
     content = f'<img src="{sender.base_url}/uploads/{image.upper()}?sig=x&amp;exp=1">'
     asked = message(content=content, attachments=[file.upper(), file], to=["Ada <ada@Example.com>"], cc=["bob@example.com"])
     reply = client.post(path(conversation.upper()), json=asked | {"subject": " Grüße ", "unknown": 1})
@@ -97,14 +109,12 @@ def test_a_message_is_answered_linked_and_sent(sender: Attachd, client: httpx.Cl
     assert (attachment["uuid"], attachment["filename"], attachment["inline"]) == (file, "b.png", False)
     assert httpx.get(attachment["url"]).content == PNG
     assert listed(client, conversation) == {image, file}
-    assert eventually(lambda: len(mail_server.received) > before)
-    mail = mail_server.received[-1]
+    mail = mail_server.mail_of(f"<{data['uuid']}@example.com>")
     assert mail.recipients == ("ada@example.com", "bob@example.com")
-    assert mail.message["Message-ID"] == f"<{data['uuid']}@example.com>"
     html = mail.message.get_body(("html",))
     assert html is not None
     assert f"cid:{image}@example.com" in html.get_content()
-    sent = sender.run("outbox", "list", "--state", "sent").splitlines()[0].split("\t")
+    sent = in_outbox(sender, data["uuid"], "--state", "sent")
     assert (sent[0], sent[1], sent[3], sent[4], sent[6]) == (data["uuid"], "sent", "1", "2/2", "-")
 
 
@@ -154,12 +164,11 @@ def test_an_image_that_may_not_be_linked_is_sent_all_the_same(
     with sender.client("colleague") as colleague, sender.client("stranger") as stranger:
         theirs, foreign = upload(colleague), upload(stranger)
     conversation = str(uuid.uuid4())
-    before = len(mail_server.received)
     content = f"<img src=/uploads/{theirs}><img src=/uploads/{foreign}><img src=/uploads/{uuid.uuid4()}>"
-    assert client.post(path(conversation), json=message(content=content)).status_code == 200
+    reply = client.post(path(conversation), json=message(content=content))
+    assert reply.status_code == 200
     assert listed(client, conversation) == set()
-    assert eventually(lambda: len(mail_server.received) > before)
-    html = mail_server.received[-1].message.get_body(("html",))
+    html = mail_server.mail_of(f"<{reply.json()['data']['message_id']}>").message.get_body(("html",))
     assert html is not None
     assert f"<img src=cid:{theirs}@example.com><img src=/uploads/{foreign}>" in html.get_content()
 
@@ -238,32 +247,37 @@ def test_a_large_file_takes_little_memory(sender: Attachd, client: httpx.Client,
     """24 MiB, 33 MB in the mail, which must not be in memory at any time."""
     content = b"PK\x03\x04" + b"\0" * (24 * 2**20)
     file = client.post("/api/v1/media", files={"file": ("a.zip", content)}).json()["data"]["uuid"]
-    before = len(mail_server.received)
     Path(f"/proc/{sender.process.pid}/clear_refs").write_text("5", encoding="ascii")  # forget the upload
     memory = most_memory(sender.process.pid)
-    assert client.post(path(str(uuid.uuid4())), json=message(attachments=[file])).status_code == 200
-    assert eventually(lambda: len(mail_server.received) > before, 30)
+    reply = client.post(path(str(uuid.uuid4())), json=message(attachments=[file]))
+    assert reply.status_code == 200
+    mail = mail_server.mail_of(f"<{reply.json()['data']['message_id']}>")
     assert most_memory(sender.process.pid) - memory < 8 * 2**20
-    (part,) = mail_server.received[-1].message.iter_attachments()
+    (part,) = mail.message.iter_attachments()
     assert part.get_payload(decode=True) == content
+
+
+def logged(sender: Attachd, id: str) -> list[dict[str, object]]:
+    """The log's lines of a message."""
+    return [line for line in sender.lines() if line.get("id") == id]
 
 
 def test_what_failed_is_listed_and_sent_again(sender: Attachd, client: httpx.Client, mail_server: MailServer) -> None:
     mail_server.recipient_answers = {"bob@example.com": "550 no such user"}
     id = client.post(path(str(uuid.uuid4())), json=message(to=["bob@example.com"])).json()["data"]["uuid"]
-    assert eventually(lambda: id in sender.run("outbox", "list", "--state", "failed"), 20)
-    (line,) = sender.run("outbox", "list").splitlines()
-    columns = line.split("\t")
+    columns = in_outbox(sender, id, "--state", "failed")
     assert (columns[0], columns[1], columns[3], columns[4]) == (id, "failed", "1", "0/1")
     assert columns[6] == "bob@example.com: 550 no such user"
     mail_server.recipient_answers = {}
-    before = len(mail_server.received)
+    assert in_outbox(sender, id) == columns
     assert sender.run("outbox", "retry", "--all") == f"queued {id}\n"
-    assert eventually(lambda: len(mail_server.received) > before)
+    mail_server.mail_of(f"<{id}@example.com>")
     refused = run_attachd("outbox", "retry", id, folder=sender.folder, **sender.settings)
     assert (refused.returncode, f"being sent now: {id}" in refused.stderr) == (1, True)
+    assert eventually(lambda: id not in sender.run("outbox", "list"))  # without a state it has what is not sent
     assert run_attachd("outbox", "retry", folder=sender.folder, **sender.settings).returncode == 2
-    lines = [line for line in sender.lines() if line.get("id") == id]
+    assert eventually(lambda: len(logged(sender, id)) == 2)  # a line comes after what it tells
+    lines = logged(sender, id)
     assert [line["message"] for line in lines] == ["mail failed", "mail sent"]
     assert "bob" not in str({**lines[1]})
 
