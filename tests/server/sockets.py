@@ -16,7 +16,7 @@ from procedures import Context, Router, Tracked, authenticated, procedure
 from schemas import Code, ServiceError
 from tests.server.streaming import Live, serving
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 30.0
 LAST_SEEN: contextvars.ContextVar[str] = contextvars.ContextVar("LAST_SEEN", default="nothing")
 
 
@@ -187,7 +187,7 @@ class Site:
 
     @asynccontextmanager
     async def client(self, query: str = "", **options: Any) -> AsyncIterator[Client]:
-        options = {"compression": None, "proxy": None, "ping_interval": None, **options}
+        options = {"compression": None, "proxy": None, "ping_interval": None, "open_timeout": TIMEOUT_S, **options}
         async with connect(self.url + query, **options) as socket:
             yield Client(socket)
 

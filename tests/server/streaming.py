@@ -28,6 +28,10 @@ async def serving(folder: Path, router: Router, *, development: bool = False, **
     variables = {
         **backing_of(folder).settings,
         "ATTACHD_SERVER_REQUEST_LOG": "false",
+        # No ping comes between what a test reads, however long the machine stalls, unless the test asks for pings.
+        "ATTACHD_STREAM_PING_SECONDS": "60",
+        "ATTACHD_STREAM_RECONNECT_AFTER_INACTIVITY_SECONDS": "120",
+        "ATTACHD_STREAM_JSONL_PING_SECONDS": "60",
         **{f"ATTACHD_{name.upper()}": value for name, value in settings.items()},
     }
     loaded = load_settings(None, variables)

@@ -31,14 +31,14 @@ async def test_a_waiting_call_does_not_hold_up_the_ones_behind_it() -> None:
         gate.set()
         return 2
 
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(30):
         assert await side_by_side([later(1, gate), open_gate()]) == [1, 2]
 
 
 async def test_a_call_stays_in_the_task_it_began_in() -> None:
     async def task_before_and_after() -> bool:
         before = asyncio.current_task()
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(30):
             await asyncio.sleep(0.001)
         return asyncio.current_task() is before
 
@@ -58,16 +58,19 @@ async def test_a_time_out_of_one_call_is_its_own() -> None:
 
 
 async def test_cancelling_cancels_all() -> None:
+    begun = asyncio.Semaphore(0)
     ended: list[int] = []
 
     async def wait(number: int) -> None:
+        begun.release()
         try:
             await asyncio.sleep(60)
         finally:
             ended.append(number)
 
     task = asyncio.create_task(side_by_side([wait(1), wait(2), wait(3)]))
-    await asyncio.sleep(0.01)
+    for _ in range(3):
+        await begun.acquire()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -12,7 +12,7 @@ from procedures import Context, Router, Tracked, authenticated, procedure
 from schemas import Code, ServiceError
 from tests.server.streaming import eventually, read_all, serving
 
-CONNECTED = b'event: connected\ndata: {"reconnectAfterInactivityMs":5000}\n\n\n'
+CONNECTED = b'event: connected\ndata: {"reconnectAfterInactivityMs":120000}\n\n\n'
 RETURN = b"event: return\ndata: \n\n\n"
 PING = b"event: ping\ndata: \n\n\n"
 
@@ -318,7 +318,7 @@ async def test_a_client_that_goes_away_leaves_nothing(tmp_path: Path) -> None:
         for answer in answers:
             answer.leave()
         await eventually(lambda: world.open == 0)
-        await eventually(lambda: live.requests() == 0 and len(asyncio.all_tasks()) == tasks)
+        await eventually(lambda: live.requests() == 0 and len(asyncio.all_tasks()) <= tasks)
     assert world.left == ["finally"] * 20
 
 
@@ -329,10 +329,11 @@ async def test_a_client_that_goes_away_during_a_flood(tmp_path: Path) -> None:
         await answer.chunk()
         await eventually(lambda: world.open == 1)
         # Nobody reads: what the kernel does not take is not made.
-        await asyncio.sleep(0.3)
-        made = len(world.inputs)
-        await asyncio.sleep(0.3)
-        assert len(world.inputs) == made < 200
+        made = -1
+        while made != len(world.inputs):
+            made = len(world.inputs)
+            assert made < 200
+            await asyncio.sleep(0.3)
         answer.leave()
         await eventually(lambda: world.open == 0 and live.requests() == 0)
 
@@ -341,7 +342,7 @@ async def test_a_client_that_does_not_read_is_not_waited_for_at_the_end(tmp_path
     world = World()
     async with serving(tmp_path, world.router(), stream_max_duration_seconds="0.5") as live:
         answer = await live.get("flood")
-        await eventually(lambda: world.open == 1)
+        await eventually(lambda: len(world.inputs) > 0)
         await eventually(lambda: world.open == 0 and live.requests() == 0)
         with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
             await answer.rest()
@@ -398,13 +399,15 @@ async def test_an_event_reaches_everybody(tmp_path: Path) -> None:
 async def test_pings_come_when_nothing_else_does(tmp_path: Path) -> None:
     world = World()
     async with serving(tmp_path, world.router(), stream_ping_seconds="0.2") as live:
-        answer = await live.get("wait")
         loop = asyncio.get_running_loop()
         begun = loop.time()
+        answer = await live.get("wait")
         assert [await answer.chunk() for _ in range(3)] == [CONNECTED, PING, PING]
-        assert 0.35 < loop.time() - begun < 5
+        assert 0.35 < loop.time() - begun < 20
         await world.publish(Tracked("1", "news"))
-        assert await answer.chunk() == b'data: {"json":"news"}\nid: 1\n\n\n'
+        while (frame := await answer.chunk()) == PING:
+            pass
+        assert frame == b'data: {"json":"news"}\nid: 1\n\n\n'
         assert await answer.chunk() == PING
         answer.leave()
 
@@ -421,10 +424,10 @@ async def test_no_pings_when_they_are_off(tmp_path: Path) -> None:
 
 
 async def test_the_time_of_a_subscription_is_limited(tmp_path: Path) -> None:
-    """It ends without `return`: the client connects again."""
+    """It ends without `return`: the client connects again. Pings do not make it longer."""
     world = World()
-    async with serving(tmp_path, world.router(), stream_max_duration_seconds="0.3", stream_ping_seconds="0.2") as live:
-        assert await (await live.get("wait")).rest() == CONNECTED + PING
+    async with serving(tmp_path, world.router(), stream_max_duration_seconds="0.3", stream_ping_seconds="0.1") as live:
+        assert (await (await live.get("wait")).rest()).replace(PING, b"") == CONNECTED
         await eventually(lambda: world.left == ["finally"])
 
 
@@ -436,8 +439,9 @@ async def test_a_subscription_too_many_is_told_to_come_back(tmp_path: Path) -> N
         refused = await (await live.get("wait")).rest()
         message = "the server has 2 subscriptions, which is all it takes (stream.max_subscriptions): try again"
         assert refused == CONNECTED + error(message, -32603, "SERVICE_UNAVAILABLE", 503, "wait")
+        await eventually(lambda: world.open == 2)
         answers.pop().leave()
-        await eventually(lambda: world.open == 1)
+        await eventually(lambda: world.open == 1 and live.requests() == 1)
         answers.append(await live.get("wait"))
         await eventually(lambda: world.open == 2)
         for answer in answers:
@@ -457,7 +461,7 @@ async def test_when_the_server_stops_subscriptions_end_without_return(tmp_path: 
 
 
 async def test_a_session_that_ends_ends_its_subscriptions(tmp_path: Path) -> None:
-    async with serving(tmp_path, World().router(), auth_session_cache_seconds="0", stream_ping_seconds="5") as live:
+    async with serving(tmp_path, World().router(), auth_session_cache_seconds="0") as live:
         tokens = [(await live.session())[1] for _ in range(2)]
         ended, kept = [await live.get("members", f"cookie: session={token}") for token in tokens]
         assert await live.store.credentials.revoke_session(tokens[0])
@@ -465,7 +469,7 @@ async def test_a_session_that_ends_ends_its_subscriptions(tmp_path: Path) -> Non
         assert await ended.rest() == (
             CONNECTED + b'data: {"json":1}\n\n\n' + error(message, -32001, "UNAUTHORIZED", 401, "members")
         )
-        assert live.requests() == 1
+        await eventually(lambda: live.requests() == 1)
         await asyncio.sleep(1.2)  # it was looked after once more
         live.app.begin_shutdown()
         assert await kept.rest() == CONNECTED + b'data: {"json":1}\n\n\n'
