@@ -86,11 +86,12 @@ HEAD = part(PIECE, "a.pdf")[:-2]
 @pytest.mark.anyio
 @pytest.mark.parametrize("as_form", [False, True], ids=["file", "form"])
 async def test_no_more_is_asked_for_than_the_disk_has_taken(*, as_form: bool) -> None:
-    disk, asked = SlowDisk(), 0
+    disk, asked, begun = SlowDisk(), 0, asyncio.Event()
 
     async def receive() -> dict[str, Any]:
         nonlocal asked
         asked += 1
+        begun.set()
         if asked == 5:
             return {"type": "http.disconnect"}
         return {"type": "http.request", "body": HEAD if as_form and asked == 1 else PIECE, "more_body": True}
@@ -108,6 +109,7 @@ async def test_no_more_is_asked_for_than_the_disk_has_taken(*, as_form: bool) ->
         reading = asyncio.create_task(receive_form(exchange, begin_on_slow_disk, API_A.max_bytes, 10.0))
     else:
         reading = asyncio.create_task(receive_file(exchange, begin_on_slow_disk, 10.0))
+    await begun.wait()
     await asyncio.sleep(0.05)
     assert (asked, disk.written) == (1, 0)
     disk.open.set()
