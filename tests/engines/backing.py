@@ -22,6 +22,15 @@ from tests.engines.postgresql import SharedPostgresql
 from tests.engines.s3 import SharedS3
 
 DATABASES, STORAGES = ("sqlite", "postgresql"), ("local", "s3")
+# Nothing of a test's own store ends before its time on a machine that is busy with other tests.
+PATIENT = DatabaseOptions(
+    lock_timeout_s=60,
+    search_s=60,
+    connect_timeout_s=60,
+    pool_timeout_s=60,
+    statement_timeout_s=60,
+    idle_transaction_timeout_s=60,
+)
 # Where the settings have them by default, below the folder in which attachd runs.
 DATABASE_FILE, BLOBS = "data/attachd.db", "data/blobs"
 
@@ -86,11 +95,16 @@ class Backing:
     async def open_store(self, **options: Any) -> Store:
         """A store on both; `options` as `storage.open_store` has them."""
         bucket = s3_options(load_settings(None, self.settings).upload)
-        return await open_store(database_url=self.database.url, directory=self.folder / BLOBS, bucket=bucket, **options)
+        return await open_store(
+            database_url=self.database.url,
+            directory=self.folder / BLOBS,
+            bucket=bucket,
+            **{"database_options": PATIENT, **options},
+        )
 
     async def open_database(self) -> Database:
         """The database as the tables have it."""
-        return await open_database(self.database.url, DatabaseOptions())
+        return await open_database(self.database.url, PATIENT)
 
     def query(self, sql: str, *parameters: Any) -> list[Row]:
         """The rows that a statement gives, committed; `?` stands for parameters on every engine."""

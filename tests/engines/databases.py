@@ -16,7 +16,7 @@ from storage import migrate
 
 T = TypeVar("T")
 Row: TypeAlias = tuple[Any, ...]
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 class OwnDatabase(Protocol):

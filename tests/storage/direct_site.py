@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas import CreateUploadInput, FormUpload, PartsUpload, Principal
 from storage import MEBIBYTE, Options, Policy, S3Options, Store, api_a, open_store
+from tests.engines.backing import PATIENT
 from tests.engines.s3 import SharedS3
 from tests.engines.seaweedfs import BUCKET
 
@@ -45,7 +46,13 @@ class Site:
             secret_key=self._settings["ATTACHD_UPLOAD_S3_SECRET_KEY"],
             part_bytes=PART,
         )
-        return await open_store(database_url=self._database_url, bucket=bucket, policy=policy, options=Options(**options))
+        return await open_store(
+            database_url=self._database_url,
+            bucket=bucket,
+            database_options=PATIENT,
+            policy=policy,
+            options=Options(**options),
+        )
 
     def keys(self) -> list[str]:
         """The keys of all objects, without the prefix."""

@@ -11,9 +11,9 @@ import pytest
 from schemas import Code, Principal, Reason, ServiceError
 from storage import API_A, Details, Store, fresh_id, open_store
 from storage.disk import CHUNK, DiskBlobs
-from storage.store import CHECK_SHARED_S
 from tests.descriptors import needs_proc, open_descriptors
 from tests.engines.backing import Backing
+from tests.server.streaming import eventually
 from tests.storage.conftest import PNG, caller, keep
 
 CONVERSATION = "0190a000-0000-7000-8000-000000000001"
@@ -92,13 +92,7 @@ async def test_refused_contents_leave_nothing(
 ) -> None:
     error = await error_of(keep(store.attachments, content, name))
     assert (error.code, error.reason) == (code, reason)
-    await settle()
-    assert backing.bytes.kept() == set()
-
-
-async def settle() -> None:
-    """Let the worker threads remove what was aborted."""
-    await asyncio.sleep(0.05)
+    await eventually(lambda: backing.bytes.kept() == set())  # worker threads remove what was aborted
 
 
 async def test_the_limit_itself_is_allowed(store: Store) -> None:
@@ -122,8 +116,7 @@ async def test_a_digest_that_does_not_match_leaves_nothing(store: Store, backing
         await upload.write(PNG)
         error = await error_of(upload.commit(digests=[bytes(32)]))
     assert error.code is Code.BAD_REQUEST
-    await settle()
-    assert backing.bytes.kept() == set()
+    await eventually(lambda: backing.bytes.kept() == set())  # worker threads remove what was aborted
     async with store.attachments.upload(caller(), "a.png", API_A) as upload:
         await upload.write(PNG)
         await upload.commit(digests=[bytes(32), hashlib.sha256(PNG).digest()])
@@ -141,8 +134,7 @@ async def test_an_upload_that_is_left_or_cancelled_leaves_nothing(store: Store, 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await settle()
-    assert backing.bytes.kept() == set()
+    await eventually(lambda: backing.bytes.kept() == set())  # worker threads remove what was aborted
 
 
 async def test_lists_are_in_order_and_of_one_conversation_and_organization(store: Store) -> None:
@@ -237,8 +229,11 @@ async def test_a_reader_may_be_closed_while_it_reads(store: Store, directory: Pa
             task = asyncio.create_task(download.read(0, 2**20))
             await asyncio.sleep(0)
             task.cancel()
-    await settle()
-    assert not [leads_to for leads_to in open_descriptors().values() if Path(leads_to).is_relative_to(directory)]
+
+    def is_open() -> bool:
+        return any(Path(leads_to).is_relative_to(directory) for leads_to in open_descriptors().values())
+
+    await eventually(lambda: not is_open())
 
 
 @on_disk
@@ -263,12 +258,15 @@ async def test_a_folder_that_was_removed_comes_back_but_the_storage_directory_do
 
 
 @on_disk
-async def test_a_store_is_checked_for_real(store: Store, directory: Path, backing: Backing) -> None:
+async def test_a_store_is_checked_for_real(
+    store: Store, directory: Path, backing: Backing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.store.CHECK_SHARED_S", 3600)
     await store.check()
     assert backing.bytes.kept() == set()
     directory.rmdir()
     await store.check()  # shares the answer of a moment ago
-    await asyncio.sleep(CHECK_SHARED_S)
+    monkeypatch.setattr("storage.store.CHECK_SHARED_S", 0)
     assert (await error_of(store.check())).code is Code.SERVICE_UNAVAILABLE
 
 

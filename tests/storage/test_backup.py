@@ -27,7 +27,7 @@ def database_of(backing: Backing) -> Path:
 
 async def back_up(store: Store, backing: Backing, folder: Path) -> tuple[list[Problem], int]:
     """The problems, and how many files were copied."""
-    events = [event async for event in store.backup(folder, database_of(backing), 5.0, TransferOptions())]
+    events = [event async for event in store.backup(folder, database_of(backing), 60.0, TransferOptions())]
     return [event for event in events if isinstance(event, Problem)], sum(
         event.copied for event in events if isinstance(event, Step)
     )

@@ -122,7 +122,7 @@ async def test_what_is_cancelled_in_a_hop_is_removed_behind_it(
 
     def slow(descriptor: int) -> None:
         begun.set()
-        assert go_on.wait(10)
+        assert go_on.wait(60)
         sync(descriptor)
 
     other, writer = (blobs.create(f"attachments/o/{fresh_id()}") for _ in range(2))
@@ -131,7 +131,7 @@ async def test_what_is_cancelled_in_a_hop_is_removed_behind_it(
     await writer.write(b"bytes")
     monkeypatch.setattr(os, "fsync", slow)
     commit = asyncio.create_task(writer.commit())
-    assert await asyncio.to_thread(begun.wait, 10)
+    assert await asyncio.to_thread(begun.wait, 60)
     commit.cancel()
     with pytest.raises(asyncio.CancelledError):
         await commit
@@ -201,7 +201,7 @@ class Slow:
         self._may_end = may_end
 
     def finish(self) -> None:
-        assert self._may_end.wait(10)
+        assert self._may_end.wait(60)
 
 
 async def test_a_slow_file_keeps_only_its_share_waiting(directory: Path) -> None:
@@ -213,7 +213,7 @@ async def test_a_slow_file_keeps_only_its_share_waiting(directory: Path) -> None
     free.set()
     try:
         futures = [groups.commit(Slow(directory, event)) for event in (held, *[free] * 15)]
-        for ended in itertools.islice(asyncio.as_completed(futures, timeout=5), 12):
+        for ended in itertools.islice(asyncio.as_completed(futures, timeout=60), 12):
             await ended
         assert not futures[0].done()
         held.set()

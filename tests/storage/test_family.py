@@ -242,7 +242,7 @@ async def test_usage_of_nothing(store: Store) -> None:
 OPERATIONS = st.tuples(st.sampled_from(["keep", "delete", "restore", "rename", "sweep"]), st.integers(0, 5), st.integers(0, 1))
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(operations=st.lists(OPERATIONS, max_size=15))
 def test_usage_counts_what_is_there_whatever_happened(tmp_path: Path, operations: list[tuple[str, int, int]]) -> None:
     with fresh_backing(tmp_path) as backing:

@@ -33,7 +33,7 @@ def migrating(url: str, revision: str = "head") -> "subprocess.Popen[bytes]":
 
 async def test_several_processes_may_migrate_at_once(url: str, postgresql: SharedPostgresql, tmp_path: Path) -> None:
     assert not await schema_is_current(url)
-    assert [process.wait(60) for process in [migrating(url) for _ in range(4)]] == [0, 0, 0, 0]
+    assert [process.wait(300) for process in [migrating(url) for _ in range(4)]] == [0, 0, 0, 0]
     assert await schema_is_current(url)
     async with await open_store(database_url=url, directory=tmp_path) as store:
         await store.check()
@@ -43,7 +43,7 @@ async def test_several_processes_may_migrate_at_once_whatever_the_isolation_of_t
     url: str, postgresql: SharedPostgresql
 ) -> None:
     isolate(url, postgresql)
-    assert [process.wait(60) for process in [migrating(url) for _ in range(4)]] == [0, 0, 0, 0]
+    assert [process.wait(300) for process in [migrating(url) for _ in range(4)]] == [0, 0, 0, 0]
     assert await schema_is_current(url)
 
 
@@ -54,7 +54,7 @@ def isolate(url: str, postgresql: SharedPostgresql) -> None:
 
 
 async def test_an_old_schema_is_refused_until_it_was_migrated(url: str, tmp_path: Path) -> None:
-    assert migrating(url, "0003").wait(60) == 0
+    assert migrating(url, "0003").wait(300) == 0
     settings = {"ATTACHD_DATABASE_URL": url, "ATTACHD_SERVER_PORT": "0"}
     for command in (["serve"], ["key", "list"], ["sweep", "--dry-run"]):
         done = run_attachd(*command, folder=tmp_path, **settings)
@@ -70,7 +70,7 @@ async def test_an_old_schema_is_refused_until_it_was_migrated(url: str, tmp_path
 
 
 def test_a_newer_schema_is_refused(url: str, postgresql: SharedPostgresql, tmp_path: Path) -> None:
-    assert migrating(url).wait(60) == 0
+    assert migrating(url).wait(300) == 0
     postgresql.server.psql("UPDATE alembic_version SET version_num = '9999'", url.rpartition("/")[2])
     for command in ("serve", "migrate"):
         done = run_attachd(command, folder=tmp_path, ATTACHD_DATABASE_URL=url)
@@ -141,5 +141,5 @@ def test_migrating_waits_for_a_server_that_starts(tmp_path: Path) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(2)
         server.start()
-        assert process.wait(30) == 0
+        assert process.wait(300) == 0
         assert "alembic_version" in server.psql("SELECT tablename FROM pg_tables WHERE schemaname = 'public'", "late")
