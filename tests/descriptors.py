@@ -1,6 +1,7 @@
 """What a process holds open, as Linux tells it in /proc."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,13 @@ def open_descriptors(process: int | None = None) -> dict[int, str]:
         with contextlib.suppress(FileNotFoundError):
             found[int(descriptor.name)] = str(descriptor.readlink())
     return found
+
+
+def settled_sockets(process: int, ask: Callable[[], object]) -> int:
+    """As `open_sockets`, when the server has noticed who is gone: it has once it has answered a few requests of `ask`."""
+    for _ in range(3):
+        ask()
+    return open_sockets(process)
 
 
 def open_sockets(process: int) -> int:

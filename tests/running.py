@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
 import time
@@ -49,12 +50,13 @@ class Attachd:
     """`attachd serve` on a free port with its data in `folder`; a context manager that stops it.
 
     `tokens` are of sessions, made when the server starts: `member` and `colleague` (members) and `admin` of one
-    organization, `stranger` (admin) of another. `key` is an API key of the first, with the role of a member. `under` is a
-    command that starts the server as its last arguments.
+    organization, `stranger` (admin) of another. `key` is an API key of the first, with the role of a member. `program` is the
+    command, and `under` one that starts the server as its last arguments.
 
     It runs on the folder's `backing`.
     """
 
+    program: Sequence[str] = (sys.executable, "-m", "server")
     under: Sequence[str] = ()
     _is_backed = True
 
@@ -76,7 +78,7 @@ class Attachd:
         begin = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.under, sys.executable, "-m", "server", "serve", *self.arguments],
+                [*self.under, *self.program, "serve", *self.arguments],
                 cwd=self.folder,
                 env=environment(**self.settings),
                 stdin=subprocess.DEVNULL,
@@ -84,25 +86,45 @@ class Attachd:
                 stderr=log,
                 text=True,
             )
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while not self._is_ready(begin):
-            if self.process.poll() is not None or time.monotonic() > deadline:
+        try:
+            self._come_up(begin)
+            if self.credentials:
+                self._create_credentials()
+        except BaseException:
+            with self.process:
                 self.process.kill()
-                raise AssertionError(f"attachd did not come up:\n{self.log.read_text()}")
-            time.sleep(0.02)
-        if self.credentials:
-            self._create_credentials()
+            raise
         return self
 
-    def _is_ready(self, begin: int) -> bool:
+    def _come_up(self, begin: int) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not self._has_come_up(begin):
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError(f"attachd did not come up:\n{self.log.read_text()}")
+            time.sleep(0.02)
+
+    def _has_come_up(self, begin: int) -> bool:
         """Whether the log after `begin` tells the address, and /readyz there answers."""
         for line in self._whole_lines(begin):
             if b'"message":"serving"' in line:
                 self.base_url = json.loads(line)["url"]
-                try:
-                    return httpx.get(f"{self.base_url}/readyz").is_success
-                except httpx.TransportError:
-                    return False
+                return self.is_ready()
+        return False
+
+    def is_ready(self) -> bool:
+        """Whether it says that it can serve."""
+        try:
+            return httpx.get(f"{self.base_url}/readyz", timeout=30).is_success
+        except httpx.TransportError:
+            return False
+
+    def is_closed(self) -> bool:
+        """Whether nobody can connect to it any more: it is about to stop, and finishes what it has begun."""
+        url = httpx.URL(self.base_url)
+        try:
+            socket.create_connection((url.host, url.port or 0), timeout=30).close()
+        except ConnectionRefusedError:
+            return True
         return False
 
     @property

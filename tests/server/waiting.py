@@ -1,4 +1,7 @@
-"""A plugin for tests of the shutdown: `waiting.sleep` takes its time, `waiting.tick` goes on until it is closed."""
+"""A plugin for tests of the shutdown: `waiting.until` waits to be told, `waiting.tick` goes on until it is closed.
+
+What they do can be seen in the folder in which the server runs.
+"""
 
 import asyncio
 import os
@@ -10,11 +13,13 @@ from procedures import Context, Router, Tracked
 waiting = Router()
 
 
-@waiting.mutation(name="waiting.sleep")
-async def sleep(_: Context, input: float) -> float:
-    """Its input, after so many seconds."""
-    await asyncio.sleep(input)
-    Path(f"called-{input:g}").touch()
+@waiting.mutation(name="waiting.until")
+async def until(_: Context, input: str) -> str:
+    """Its input, once there is a file of that name."""
+    Path(f"{input}.begun").touch()
+    while not Path(input).exists():  # noqa: ASYNC110 (another process makes it)
+        await asyncio.sleep(0.02)
+    Path(f"{input}.done").touch()
     return input
 
 
