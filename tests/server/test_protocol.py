@@ -3,26 +3,51 @@
 import asyncio
 import gc
 import socket
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
 import uvicorn
 
 from rest import WHOLE_ANSWER
-from server.protocol import MAX_HEAD_BYTES
+from server.protocol import HEAD_TIMEOUT_S, MAX_HEAD_BYTES
 from server.quick_protocol import QuickProtocol
 from server.state import BEGIN_SHUTDOWN
 
-Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[bytes]]
+KEEP_ALIVE_S = 60  # longer than a machine stalls
 
 
-class ImpatientProtocol(QuickProtocol):
-    """Waits for a head for a moment only."""
+class SteppedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time can stand still and pass in steps: timers run as a test wants it, whatever the machine does."""
 
-    head_timeout_s = 0.2
+    _ahead_s = 0.0
+    _stands_at: float | None = None
+
+    def time(self) -> float:
+        """The time by which timers run."""
+        return super().time() + self._ahead_s if self._stands_at is None else self._stands_at
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Time passes in steps alone; afterwards it goes on from there."""
+        self._stands_at = self.time()
+        try:
+            yield
+        finally:
+            self._ahead_s = self._stands_at - super().time()
+            self._stands_at = None
+
+    async def pass_time(self, seconds: float) -> None:
+        """So much later, with all done that there was to do before and that is due then."""
+        assert self._stands_at is not None
+        for step in (seconds, 0.0):
+            for _ in range(20):  # each time, what has come to a socket is read, and handed on
+                await asyncio.sleep(0)
+            self._stands_at += step
+
+
+Talk = Callable[[SteppedLoop, asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 async def echo(scope: Any, receive: Any, send: Any) -> None:
@@ -45,7 +70,7 @@ async def whole(scope: Any, receive: Any, send: Any) -> None:
 
 
 @asynccontextmanager
-async def serving(protocol: type[QuickProtocol], app: Any = echo, keep_alive_s: int = 5) -> AsyncIterator[int]:
+async def serving(protocol: type[QuickProtocol], app: Any = echo, keep_alive_s: int = KEEP_ALIVE_S) -> AsyncIterator[int]:
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
         app, http=protocol, lifespan="off", ws="none", log_config=None, timeout_keep_alive=keep_alive_s, server_header=False
@@ -62,21 +87,39 @@ async def serving(protocol: type[QuickProtocol], app: Any = echo, keep_alive_s: 
         await task
 
 
-def answer(*pieces: bytes, protocol: type[QuickProtocol] = QuickProtocol, pause_s: float = 0.0) -> bytes:
-    """What comes back, until the server closes, for pieces sent one after the other with pauses between."""
+def answer(*pieces: bytes) -> bytes:
+    """What comes back, until the server closes, for pieces sent one after the other."""
 
     async def main() -> bytes:
-        async with serving(protocol) as port:
+        async with serving(QuickProtocol) as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             for piece in pieces:
                 writer.write(piece)
-                await asyncio.sleep(pause_s)
+                await asyncio.sleep(0)
             try:
-                return await asyncio.wait_for(reader.read(), 10)
+                return await asyncio.wait_for(reader.read(), 30)
             finally:
                 writer.close()
 
     return asyncio.run(main())
+
+
+def stepped(talk: Talk, app: Any = echo) -> None:
+    """Talk to a server over one connection while time stands still."""
+
+    async def main(loop: SteppedLoop) -> None:
+        async with serving(QuickProtocol, app) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                with loop.standing_still():
+                    await talk(loop, reader, writer)
+            finally:
+                writer.close()
+
+    with asyncio.Runner(loop_factory=SteppedLoop) as runner:
+        loop = runner.get_loop()
+        assert isinstance(loop, SteppedLoop)
+        runner.run(main(loop))
 
 
 def request(header: bytes = b"", body: bytes = b"", close: bool = True) -> bytes:
@@ -114,11 +157,21 @@ def test_a_head_past_the_limit(head: bytes) -> None:
 
 def test_a_pipelined_head_past_the_limit_does_not_break_into_the_answer_before_it() -> None:
     """The first request is still being read when the second one's head overflows: no 431 comes in between."""
-    first = request(body=b"hello", close=False)
-    reply = answer(first, request(header_of(MAX_HEAD_BYTES + 20_000)), pause_s=0.05)
-    assert reply.startswith(b"HTTP/1.1 200 ")
-    assert reply.count(b"HTTP/1.1 431 ") == 1
-    assert b"HTTP/1.1 431" not in answer(first + request(header_of(MAX_HEAD_BYTES + 20_000)))
+    first, second = request(body=b"hello", close=False), request(header_of(MAX_HEAD_BYTES + 20_000))
+
+    async def one_after_the_other() -> bytes:
+        async with serving(QuickProtocol) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(first)
+                assert (await reader.readuntil(b"\r\n\r\n5")).startswith(b"HTTP/1.1 200 ")
+                writer.write(second)
+                return await asyncio.wait_for(reader.read(), 30)
+            finally:
+                writer.close()
+
+    assert asyncio.run(one_after_the_other()).startswith(b"HTTP/1.1 431 ")
+    assert b"HTTP/1.1 431" not in answer(first + second)
 
 
 def test_a_long_body_is_no_head() -> None:
@@ -132,62 +185,94 @@ def test_a_head_in_small_pieces(size: int) -> None:
 
 
 def test_a_connection_that_never_asks() -> None:
-    assert answer(protocol=ImpatientProtocol) == b""
+    async def main(loop: SteppedLoop, reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await loop.pass_time(HEAD_TIMEOUT_S - 1)
+        assert not reader.at_eof()
+        await loop.pass_time(2)
+        assert reader.at_eof()
+
+    stepped(main)
 
 
 def test_a_head_that_never_ends() -> None:
-    assert answer(b"GET / HTTP/1.1\r\n", b"a: b\r\n", protocol=ImpatientProtocol, pause_s=0.1) == b""
+    async def main(loop: SteppedLoop, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"GET / HTTP/1.1\r\n")
+        await loop.pass_time(HEAD_TIMEOUT_S - 5)
+        writer.write(b"a: b\r\n")
+        await loop.pass_time(4)
+        assert not reader.at_eof()
+        await loop.pass_time(2)
+        assert reader.at_eof()
+
+    stepped(main)
 
 
 def test_a_later_head_that_never_ends() -> None:
-    reply = answer(request(close=False), b"GET / HTTP/1.1\r\n", protocol=ImpatientProtocol, pause_s=0.1)
-    assert reply.startswith(b"HTTP/1.1 200 ")
+    async def main(loop: SteppedLoop, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await loop.pass_time(HEAD_TIMEOUT_S - 5)
+        writer.write(request(close=False))
+        assert (await reader.readuntil(b"\r\n\r\n0")).startswith(b"HTTP/1.1 200 ")
+        writer.write(b"GET / HTTP/1.1\r\n")
+        await loop.pass_time(HEAD_TIMEOUT_S - 1)
+        assert not reader.at_eof()
+        await loop.pass_time(2)
+        assert reader.at_eof()
+
+    stepped(main)
 
 
 def test_a_slow_body_is_not_the_heads_business() -> None:
-    reply = answer(request(body=b"hello")[:-5], b"hel", b"lo", protocol=ImpatientProtocol, pause_s=0.3)
-    assert reply.endswith(b"\r\n\r\n5")
+    async def main(loop: SteppedLoop, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for piece in (request(body=b"hello")[:-5], b"hel", b"lo"):
+            await loop.pass_time(HEAD_TIMEOUT_S - 1)
+            writer.write(piece)
+        assert (await reader.read()).endswith(b"\r\n\r\n5")
+
+    stepped(main)
 
 
-async def test_an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not() -> None:
-    async with serving(QuickProtocol, keep_alive_s=1) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        began = time.monotonic()
-        while time.monotonic() - began < 2.5:  # longer than the time, never idle for it
+def test_an_idle_connection_is_closed_after_its_time_and_a_busy_one_is_not() -> None:
+    async def main(loop: SteppedLoop, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for _ in range(3):  # longer than the time, never idle for it
             writer.write(request(body=b"abc", close=False))
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
             assert await reader.readexactly(1) == b"3"
-            await asyncio.sleep(0.3)
-        idle_since = time.monotonic()
-        assert await asyncio.wait_for(reader.read(), 5) == b""
-        assert 0.5 < time.monotonic() - idle_since < 2
-        writer.close()
+            await loop.pass_time(KEEP_ALIVE_S - 1)
+            assert not reader.at_eof()
+        await loop.pass_time(2)
+        assert reader.at_eof()
+
+    stepped(main)
 
 
-async def test_line_ends_behind_an_answer_do_not_keep_a_connection() -> None:
-    async with serving(QuickProtocol, keep_alive_s=1) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+def test_line_ends_behind_an_answer_do_not_keep_a_connection() -> None:
+    async def main(loop: SteppedLoop, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n0")
-        begun = time.monotonic()
+        await loop.pass_time(KEEP_ALIVE_S - 1)
         writer.write(b"\r\n")
-        assert await asyncio.wait_for(reader.read(), 5) == b""
-        writer.close()
-    assert 0.5 < time.monotonic() - begun < 4
+        await loop.pass_time(0.5)
+        assert not reader.at_eof()
+        await loop.pass_time(1)
+        assert reader.at_eof()
+
+    stepped(main)
 
 
-async def test_a_request_that_takes_longer_than_the_idle_time_is_answered() -> None:
+def test_a_request_that_takes_longer_than_the_idle_time_is_answered() -> None:
     async def slow(scope: Any, receive: Any, send: Any) -> None:
-        await asyncio.sleep(1.5)
+        await asyncio.sleep(KEEP_ALIVE_S * 2)
         await whole(scope, receive, send)
 
-    async with serving(QuickProtocol, slow, keep_alive_s=1) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    async def main(loop: SteppedLoop, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for _ in range(2):
             writer.write(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            for _ in range(3):
+                await loop.pass_time(KEEP_ALIVE_S - 1)
             assert b"200 OK" in await reader.readuntil(b"\r\n\r\n")
             assert await reader.readexactly(3) == b"GET"
-        writer.close()
+
+    stepped(main, slow)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +298,7 @@ async def test_an_answer_that_is_taken_whole(head: bytes, expected: bytes, close
             ]
             assert await reader.readexactly(len(expected)) == expected
         if closes:
-            assert await asyncio.wait_for(reader.read(), 2) == b""
+            assert await asyncio.wait_for(reader.read(), 30) == b""
         writer.close()
 
 
@@ -235,7 +320,7 @@ async def test_the_request_under_way_is_told_that_its_client_is_gone(behind: byt
         writer.write(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n" + behind)
         await reader.readuntil(b"begun")
         writer.transport.abort()
-        await asyncio.wait_for(is_over.wait(), 5)
+        await asyncio.wait_for(is_over.wait(), 30)
     assert told == ["http.disconnect"]
 
 
@@ -267,7 +352,7 @@ def test_the_application_is_told_of_the_shutdown_before_answers_are_waited_for()
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         await reader.readuntil(b"begun")
         server.should_exit = True
-        rest = await asyncio.wait_for(reader.read(), 5)
+        rest = await asyncio.wait_for(reader.read(), 30)
         writer.close()
         await task
         return rest
