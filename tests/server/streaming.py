@@ -23,7 +23,9 @@ TIMEOUT_S = 30.0
 
 
 @asynccontextmanager
-async def serving(folder: Path, router: Router, *, development: bool = False, **settings: str) -> AsyncIterator["Live"]:
+async def serving(
+    folder: Path, router: Router, http: type[QuickProtocol] = QuickProtocol, /, *, development: bool = False, **settings: str
+) -> AsyncIterator["Live"]:
     """A server with `router` beside the procedures of attachd; settings by their variables without ATTACHD_."""
     variables = {
         **backing_of(folder).settings,
@@ -39,7 +41,7 @@ async def serving(folder: Path, router: Router, *, development: bool = False, **
     app = create_app(loaded, [router])
     listening = socket.create_server(("127.0.0.1", 0))
     config = uvicorn.Config(
-        app, http=QuickProtocol, lifespan="on", ws="none", log_config=None, server_header=False, timeout_graceful_shutdown=5
+        app, http=http, lifespan="on", ws="none", log_config=None, server_header=False, timeout_graceful_shutdown=5
     )
     server = uvicorn.Server(config)
     # The test process keeps its own signals.

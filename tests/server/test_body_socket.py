@@ -6,6 +6,7 @@ import random
 import socket
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from rest import BODY_SOCKET, WHOLE_BODY
 from server.body_socket import BodyProtocol
 from tests.rest.live import BOUNDARY, Answer, form, part, read_answer
 from tests.server.test_protocol import serving
-from tests.server.uploads import FORM, IDLE_TIMEOUT_S, MAX_FILE_BYTES, OCTETS, Site, name_header
+from tests.server.uploads import FORM, MAX_FILE_BYTES, OCTETS, Site, name_header, send_steadily
 
 MAX_HELD_BYTES = 131_073  # of a body that nobody asks for: then no more is read
 BODY = random.Random(1).randbytes(1_500_000)
@@ -209,21 +210,20 @@ def test_many_upgrades_in_one_segment() -> None:
     assert talk(tell, request * 700 + LAST).count(b"GET /again ") == 700
 
 
-def send_slowly(connection: socket.socket, data: bytes, size: int, pause_s: float = 0.0) -> None:
+def send_slowly(connection: socket.socket, data: bytes, size: int) -> None:
     """Send the data in pieces; a server that has closed meanwhile is no error."""
     try:
         for start in range(0, len(data), size):
             connection.sendall(data[start : start + size])
-            time.sleep(pause_s)
     except OSError:
         pass
 
 
-def upload(site: Site, body: bytes, size: int, *headers: str, pause_s: float = 0.0) -> Answer:
+def upload(site: Site, body: bytes, size: int, *headers: str) -> Answer:
     """The answer to a form or a file that comes in pieces, read while it is sent."""
     with site.connect() as connection:
         connection.sendall(site.head(*headers, f"Content-Length: {len(body)}", path=path_for(headers)))
-        sender = threading.Thread(target=send_slowly, args=(connection, body, size, pause_s))
+        sender = threading.Thread(target=send_slowly, args=(connection, body, size))
         sender.start()
         answer = read_answer(connection, "POST")
         sender.join()
@@ -311,24 +311,21 @@ def test_a_client_that_goes_away_leaves_nothing(site: Site) -> None:
     site.assert_unchanged(before)
 
 
-def test_a_client_that_stops_is_told_so(site: Site) -> None:
-    before = site.state()
+def test_a_client_that_stops_is_told_so(impatient_site: Site) -> None:
+    before = impatient_site.state()
     body = form(part(pdf(1_900_000), "a.pdf"))
-    with site.connect() as connection:
-        connection.sendall(site.head(FORM, f"Content-Length: {len(body)}", path="/api/upload") + body[:900_000])
+    with impatient_site.connect() as connection:
+        head = impatient_site.head(FORM, f"Content-Length: {len(body)}", path="/api/upload")
+        send_slowly(connection, head + body[:900_000], 900_000)
         assert read_answer(connection, "POST").status == 408
-    site.assert_unchanged(before)
+    impatient_site.assert_unchanged(before)
 
 
-def test_a_slow_client_is_waited_for(site: Site) -> None:
+def test_a_slow_client_is_waited_for(tmp_path: Path) -> None:
     """Fewer bytes than wake the server, over more than the idle time."""
     body = form(part(pdf(720_000), "a.pdf"))
-    with site.connect() as connection:
-        connection.sendall(site.head(FORM, f"Content-Length: {len(body)}", path="/api/upload") + body[:700_000])
-        sender = threading.Thread(target=send_slowly, args=(connection, body[700_000:], 4000, IDLE_TIMEOUT_S / 3))
-        sender.start()
-        assert read_answer(connection, "POST").status == 200
-        sender.join()
+    pieces = [body[:700_000], *(body[start : start + 4000] for start in range(700_000, len(body), 4000))]
+    assert send_steadily(tmp_path, pieces, FORM, path="/api/upload") == 200
 
 
 def test_a_client_that_asks_first_is_told_to_go_on(site: Site) -> None:

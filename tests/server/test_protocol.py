@@ -3,8 +3,8 @@
 import asyncio
 import gc
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -14,37 +14,9 @@ from rest import WHOLE_ANSWER
 from server.protocol import HEAD_TIMEOUT_S, MAX_HEAD_BYTES
 from server.quick_protocol import QuickProtocol
 from server.state import BEGIN_SHUTDOWN
+from tests.server.stepping import SteppedLoop, run_stepped
 
 KEEP_ALIVE_S = 60  # longer than a machine stalls
-
-
-class SteppedLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time can stand still and pass in steps: timers run as a test wants it, whatever the machine does."""
-
-    _ahead_s = 0.0
-    _stands_at: float | None = None
-
-    def time(self) -> float:
-        """The time by which timers run."""
-        return super().time() + self._ahead_s if self._stands_at is None else self._stands_at
-
-    @contextmanager
-    def standing_still(self) -> Iterator[None]:
-        """Time passes in steps alone; afterwards it goes on from there."""
-        self._stands_at = self.time()
-        try:
-            yield
-        finally:
-            self._ahead_s = self._stands_at - super().time()
-            self._stands_at = None
-
-    async def pass_time(self, seconds: float) -> None:
-        """So much later, with all done that there was to do before and that is due then."""
-        assert self._stands_at is not None
-        for step in (seconds, 0.0):
-            for _ in range(20):  # each time, what has come to a socket is read, and handed on
-                await asyncio.sleep(0)
-            self._stands_at += step
 
 
 Talk = Callable[[SteppedLoop, asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
@@ -116,10 +88,7 @@ def stepped(talk: Talk, app: Any = echo) -> None:
             finally:
                 writer.close()
 
-    with asyncio.Runner(loop_factory=SteppedLoop) as runner:
-        loop = runner.get_loop()
-        assert isinstance(loop, SteppedLoop)
-        runner.run(main(loop))
+    run_stepped(main)
 
 
 def request(header: bytes = b"", body: bytes = b"", close: bool = True) -> bytes:

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.server.uploads import (
     chunked,
     digest,
     name_header,
+    send_steadily,
 )
 
 PDF = b"%PDF-1.7\n"
@@ -195,26 +197,21 @@ def test_a_client_that_sends_on_still_reads_why(site: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [OCTETS, FORM], ids=["file", "form"])
-def test_silence_is_given_up(site: Site, kind: str) -> None:
-    before = site.state()
+def test_silence_is_given_up(impatient_site: Site, kind: str) -> None:
+    before = impatient_site.state()
     body = part(PDF, "a.pdf") if kind == FORM else PDF
-    with site.connect() as connection:
-        connection.sendall(site.head(kind, name_header("a.pdf"), f"Content-Length: {len(body) + 10}") + body)
+    with impatient_site.connect() as connection:
+        connection.sendall(impatient_site.head(kind, name_header("a.pdf"), f"Content-Length: {len(body) + 10}") + body)
         answer = read_answer(connection)
     message = f"nothing came for {IDLE_TIMEOUT_S:g} seconds, the request is given up"
     assert_error(answer, 408, "TIMEOUT", message)
     assert answer.headers["connection"] == "close"
-    site.assert_unchanged(before)
+    impatient_site.assert_unchanged(before)
 
 
-def test_a_client_that_is_slow_but_steady_is_served(site: Site) -> None:
+def test_a_client_that_is_slow_but_steady_is_served(tmp_path: Path) -> None:
     pieces = [PNG[i : i + 9] for i in range(0, len(PNG), 9)]
-    with site.connect() as connection:
-        connection.sendall(site.head(OCTETS, name_header("a.png"), f"Content-Length: {len(PNG)}"))
-        for piece in pieces:
-            time.sleep(IDLE_TIMEOUT_S * 1.5 / len(pieces))
-            connection.sendall(piece)
-        assert read_answer(connection).status == 200
+    assert send_steadily(tmp_path, pieces, OCTETS, name_header("a.png")) == 200
 
 
 @pytest.mark.parametrize("sent", [0, 10, 1_000_000], ids=["head only", "a few bytes", "a megabyte"])

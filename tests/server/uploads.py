@@ -1,27 +1,35 @@
 """A running server with small limits, and raw requests that call `attachments.upload` on it."""
 
+import asyncio
 import base64
 import hashlib
 import json
 import socket
+import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import httpx
 
+from procedures import Router
+from server.body_socket import BodyProtocol
 from tests.rest.live import BOUNDARY, Answer, eventually, read_answer
 from tests.running import Attachd
+from tests.server.stepping import SteppedLoop, run_stepped
+from tests.server.streaming import serving
 
 PATH = "/api/trpc/attachments.upload"
 OCTETS = "Content-Type: application/octet-stream"
 FORM = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
 ORIGIN = "https://app.example"
-IDLE_TIMEOUT_S = 1.5
+PATIENT_S = 60.0  # a client that the machine stalls is no silent one
+IDLE_TIMEOUT_S = 1.0  # of the site for tests of silence
 MAX_FILE_BYTES = 2 * 2**20  # over server.max_body_bytes, which is not the limit here
 MAX_IMAGE_BYTES = 2**20
 SETTINGS: dict[str, Any] = {
-    "ATTACHD_UPLOAD_IDLE_TIMEOUT_SECONDS": str(IDLE_TIMEOUT_S),
+    "ATTACHD_UPLOAD_IDLE_TIMEOUT_SECONDS": str(PATIENT_S),
     "ATTACHD_UPLOAD_MAX_FILE_SIZE_MB": "2",
     "ATTACHD_UPLOAD_MAX_IMAGE_SIZE_MB": "1",
     "ATTACHD_SERVER_ALLOWED_ORIGINS": ORIGIN,
@@ -109,6 +117,30 @@ def assert_error(answer: Answer, status: int, code: str, message: str, **data: A
     path = {"path": data.pop("path", "attachments.upload")}
     expected = {"code": code, "httpStatus": status, **path, **data}
     assert error["data"] == {name: value for name, value in expected.items() if value is not None}, json.dumps(error)
+
+
+def send_steadily(folder: Path, pieces: Sequence[bytes], *headers: str, path: str = PATH) -> int:
+    """The status of an upload in pieces, of which each comes before the idle time is over, and all long after it."""
+
+    async def main(loop: SteppedLoop) -> int:
+        async with serving(folder, Router(), BodyProtocol, upload_idle_timeout_seconds=str(PATIENT_S)) as live:
+            _, token = await live.session()
+            reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+            length = f"Content-Length: {sum(map(len, pieces))}"
+            lines = [f"POST {path} HTTP/1.1", "Host: x", f"Cookie: session={token}", *headers, length, "", ""]
+            writer.write("\r\n".join(lines).encode())
+            with loop.standing_still():
+                for piece in pieces:
+                    writer.write(piece)
+                    await writer.drain()
+                    await asyncio.to_thread(time.sleep, 0.05)  # for the threads that read, and write to the disk
+                    await loop.pass_time(PATIENT_S * 2 / 3)
+            status = int((await reader.readuntil(b"\r\n\r\n")).split()[1])
+            writer.close()
+            await writer.wait_closed()
+            return status
+
+    return run_stepped(main)
 
 
 def chunked(pieces: Sequence[bytes]) -> bytes:
