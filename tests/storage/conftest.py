@@ -1,7 +1,9 @@
 """A real store in a temporary folder, and callers of it."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
@@ -11,6 +13,7 @@ from tests.engines.backing import BLOBS, Backing
 from tests.engines.s3 import SharedS3
 from tests.storage.direct_site import Site
 
+T = TypeVar("T")
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -57,6 +60,15 @@ async def keep(
     async with attachments.upload(who or caller(), name, API_A) as upload:
         await upload.write(content)
         return (await upload.commit(Details(conversation_id=conversation or fresh_id()))).id
+
+
+async def comes_to(ask: Callable[[], Awaitable[T]], holds: Callable[[T], bool], within_s: float = 60.0) -> T:
+    """What `ask` gives, asked again until that holds; the assertion shows what it gave at last."""
+    end = asyncio.get_running_loop().time() + within_s
+    while not holds(found := await ask()):
+        assert asyncio.get_running_loop().time() < end, found
+        await asyncio.sleep(0.01)
+    return found
 
 
 def files(directory: Path) -> list[str]:

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from storage.catalog import DatabaseOptions, PageQuery
+from storage.catalog import PageQuery
 from storage.catalog.engine import Parameters, Statement
 from storage.catalog.events import OF_CONVERSATION
 from storage.catalog.pages import statement_of
 from storage.catalog.postgresql.connections import Connection, connect
+from tests.engines.backing import PATIENT
 from tests.engines.postgresql import SharedPostgresql
 from tests.storage.test_pages import CONVERSATION, ORGANIZATION, QUERIES
 
@@ -34,7 +35,7 @@ EVENTS = f"""
 async def grown(postgresql: SharedPostgresql) -> AsyncIterator[Connection]:
     """A connection, set as the engine sets its own, to a database with rows and statistics of them."""
     url = postgresql.fresh_database()
-    connection = await connect(url, DatabaseOptions())
+    connection = await connect(url, PATIENT)
     await connection.execute(FILL)
     await connection.execute(EVENTS)
     await connection.execute("VACUUM ANALYZE attachments, events")

@@ -11,24 +11,26 @@ import msgspec
 import pytest
 
 from schemas import Code, Record, ServiceError
-from storage import DatabaseOptions, Details, Options, Store, fresh_id, open_store, timestamp
+from storage import Details, Options, Store, fresh_id, open_store, timestamp
 from storage.catalog import AttachmentTable, EventTable, UpkeepTable, open_database
 from storage.catalog.engine import Database
+from tests.engines.backing import PATIENT
 from tests.engines.keeping import ROOT
 from tests.engines.postgresql import SharedPostgresql
 from tests.storage.conftest import PNG, caller, keep
+from tests.storage.locks import waiting
 
 CONVERSATION = fresh_id()
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from storage import DatabaseOptions, open_store
+from storage import open_store
+from tests.engines.backing import PATIENT
 from tests.storage.conftest import caller, keep
 
 async def main(url, folder, conversation, *organizations):
     # Whoever comes last waits for all others.
-    options = DatabaseOptions(lock_timeout_s=60, pool_timeout_s=60, statement_timeout_s=60)
-    async with await open_store(database_url=url, directory=Path(folder), database_options=options) as store:
+    async with await open_store(database_url=url, directory=Path(folder), database_options=PATIENT) as store:
         callers = [caller(organizations[number % len(organizations)]) for number in range(100)]
         ids = await asyncio.gather(*(keep(store.attachments, conversation=conversation, who=who) for who in callers))
         half = list(zip(ids, callers))[::2]
@@ -46,8 +48,7 @@ async def url(postgresql: SharedPostgresql) -> AsyncIterator[str]:
 
 
 async def opened(url: str, folder: Path) -> Store:
-    options = DatabaseOptions(lock_timeout_s=60, pool_timeout_s=60, statement_timeout_s=60)
-    return await open_store(database_url=url, directory=folder, database_options=options, options=Options(poll_s=60))
+    return await open_store(database_url=url, directory=folder, database_options=PATIENT, options=Options(poll_s=60))
 
 
 async def test_events_are_in_the_order_of_the_commits_without_gaps(url: str, tmp_path: Path) -> None:
@@ -65,9 +66,9 @@ async def test_events_are_in_the_order_of_the_commits_without_gaps(url: str, tmp
     command = [sys.executable, "-c", WRITER, url, str(tmp_path / "blobs"), CONVERSATION]
     orders = ("org-1", "org-2", "org-3"), ("org-2", "org-3", "org-1"), ("org-3", "org-1", "org-2")
     writers = [subprocess.Popen([*command, *order], cwd=ROOT) for order in orders]
-    codes = await asyncio.gather(*(asyncio.to_thread(writer.wait, 120) for writer in writers))
+    codes = await asyncio.gather(*(asyncio.to_thread(writer.wait, 300) for writer in writers))
     assert codes == [0, 0, 0]
-    await asyncio.wait_for(hearing, 30)
+    await asyncio.wait_for(hearing, 60)
     connection = await asyncpg.connect(url)
     events = await connection.fetch("SELECT id, organization_id FROM events ORDER BY id")
     counts = await connection.fetch("SELECT organization_id, attachments, bytes FROM organization_usage ORDER BY 1")
@@ -103,7 +104,7 @@ def fresh_record(filename: str = "a.png") -> Record:
 
 
 async def test_inserts_that_share_a_statement_fail_apart(url: str) -> None:
-    database = await open_database(url, DatabaseOptions())
+    database = await open_database(url, PATIENT)
     table = AttachmentTable(database)
     records = [fresh_record() for _ in range(20)]
     await table.insert(records[0])
@@ -123,11 +124,13 @@ async def test_who_reads_an_event_has_read_all_before_it(url: str, tmp_path: Pat
     connection = await asyncpg.connect(url)
     writing = asyncio.gather(*(keep(store.attachments, conversation=CONVERSATION) for _ in range(150)))
     place, seen = 0, []
-    while not writing.done() or place < 150:
+    while place < 150:
+        assert not writing.done() or writing.exception() is None
         for (id,) in await connection.fetch("SELECT id FROM events WHERE id > $1 ORDER BY id LIMIT 7", place):
             seen.append(id)
             place = id
         await asyncio.sleep(0)
+    await writing
     assert seen == list(range(1, 151))
     await connection.close()
     await store.aclose()
@@ -137,7 +140,7 @@ async def test_uploads_share_the_counters_whatever_the_isolation_of_the_database
     connection = await asyncpg.connect(url)
     name = await connection.fetchval("SELECT current_database()")
     await connection.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'repeatable read'")
-    databases = [await open_database(url, DatabaseOptions(lock_timeout_s=60, pool_timeout_s=60)) for _ in range(8)]
+    databases = [await open_database(url, PATIENT) for _ in range(8)]
 
     async def insert(database: Database) -> None:
         for _ in range(30):
@@ -178,7 +181,6 @@ async def test_changes_of_the_same_rows_in_opposite_orders_do_not_deadlock(url: 
     await connection.close()
 
 
-WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 LOCK = {
     "row": "SELECT 1 FROM attachments WHERE id = $1 FOR UPDATE NOWAIT",
     "count": "SELECT 1 FROM organization_usage WHERE organization_id = $1 FOR UPDATE NOWAIT",
@@ -188,7 +190,7 @@ LOCK = {
 @pytest.mark.parametrize(("kind", "deleted"), [("row", True), ("row", False), ("count", False)])
 async def test_a_purge_locks_in_the_order_of_all_others(url: str, kind: str, deleted: bool) -> None:
     """Who holds the first of what a purge wants can still have the second; by time, the purge would come to that first."""
-    database = await open_database(url, DatabaseOptions(lock_timeout_s=60, pool_timeout_s=60, statement_timeout_s=60))
+    database = await open_database(url, PATIENT)
     first, second = sorted((fresh_record(), fresh_record()), key=lambda record: record.id)
     second = msgspec.structs.replace(second, organization_id="org-2")
     for record in (first, second):
@@ -203,11 +205,7 @@ async def test_a_purge_locks_in_the_order_of_all_others(url: str, kind: str, del
         table = UpkeepTable(database)
         purge = table.purge([second, first], "3000") if deleted else table.purge_unlinked([second, first], "3000", timestamp())
         purging = asyncio.create_task(purge)
-        for _ in range(600):
-            if purging.done() or await connection.fetchval(WAITING):
-                break
-            await asyncio.sleep(0.05)
-        assert not purging.done()
+        await waiting(connection, 1)
         await connection.execute(LOCK[kind], second.id if kind == "row" else second.organization_id)
     assert await purging == [second, first]
     events = await EventTable(database).after(2, 10)
