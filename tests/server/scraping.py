@@ -29,14 +29,14 @@ class Metrics:
 
 def scrape(base_url: str, **headers: str) -> Metrics:
     """The metrics, on a connection of their own."""
-    answer = httpx.get(f"{base_url}/metrics", headers=headers)
+    answer = httpx.get(f"{base_url}/metrics", headers=headers, timeout=30)
     assert answer.status_code == 200, answer.text
     return Metrics(answer.text, is_openmetrics=answer.headers["content-type"].startswith("application/openmetrics-text"))
 
 
 def scrape_until(base_url: str, holds: Callable[[Metrics], bool]) -> Metrics:
     """The first metrics for which something holds; the client may know the end of an answer before the server has noted it."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not holds(found := scrape(base_url)):
         assert time.monotonic() < deadline, found.text
         time.sleep(0.02)

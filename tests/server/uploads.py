@@ -56,7 +56,7 @@ class Site:
 
     def connect(self) -> socket.socket:
         """A fresh connection."""
-        return socket.create_connection(self._address, timeout=20)
+        return socket.create_connection(self._address, timeout=60)
 
     def head(self, *headers: str, path: str = PATH, method: str = "POST", who: str | None = "member") -> bytes:
         """The head of a request."""
