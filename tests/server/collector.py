@@ -10,7 +10,7 @@ from typing import Any, Self
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest, ExportTraceServiceResponse
 
 PATH = "/v1/traces"
-TIMEOUT_S = 15.0
+TIMEOUT_S = 30.0
 
 
 class Span:

@@ -22,7 +22,11 @@ MOST_BYTES = 64 * MIB
 @pytest.fixture
 def server(tmp_path: Path, s3: SharedS3) -> Iterator[Attachd]:
     """A server with the smallest parts, so that there are two in each file."""
-    settings: dict[str, str] = {**s3.fresh_prefix(), "ATTACHD_UPLOAD_S3_PART_SIZE_MB": "5"}
+    settings: dict[str, str] = {
+        **s3.fresh_prefix(),
+        "ATTACHD_UPLOAD_S3_PART_SIZE_MB": "5",
+        "ATTACHD_UPLOAD_IDLE_TIMEOUT_SECONDS": "120",  # each client waits for all others
+    }
     with Attachd(tmp_path, credentials=True, **settings) as running:
         yield running
 
@@ -54,7 +58,7 @@ class Client(threading.Thread):
             half = len(self._content) // 2
             connection.sendall(self._content[:half])
             self.has_sent_half = True
-            self._go_on.wait(60)
+            self._go_on.wait(120)
             connection.sendall(self._content[half:])
             self.answer = connection.recv(65536)
 
@@ -66,13 +70,13 @@ def test_many_uploads_at_once(server: Attachd) -> None:
     go_on.set()
     first = Client(server, content, go_on)  # what is made once
     first.start()
-    first.join(60)
+    first.join(120)
     go_on.clear()
     before = peak = resident_bytes(server)
     clients = [Client(server, content, go_on) for _ in range(UPLOADS)]
     for client in clients:
         client.start()
-    while not all(client.has_sent_half for client in clients):
+    while not all(client.has_sent_half or not client.is_alive() for client in clients):
         time.sleep(0.05)
     go_on.set()
     while any(client.is_alive() for client in clients):

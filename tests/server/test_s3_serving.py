@@ -1,5 +1,6 @@
 """A server on a bucket: what its clients are redirected to, what it answers itself, and what is left of broken uploads."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from tests.descriptors import needs_proc, open_sockets
+from tests.descriptors import needs_proc, open_sockets, settled_sockets
 from tests.engines.s3 import SharedS3
 from tests.engines.seaweedfs import BUCKET, SECRET_KEY
 from tests.rest.live import eventually
@@ -18,6 +19,7 @@ from tests.running import Attachd, run_attachd
 
 MIB = 2**20
 EXPIRY_S = 900
+IDLE_TIMEOUT_S = 60.0
 PDF = b"%PDF-1.7\n" + bytes(range(256)) * 40
 
 
@@ -27,6 +29,7 @@ def settings(s3: SharedS3) -> dict[str, Any]:
         **s3.fresh_prefix(),
         "ATTACHD_UPLOAD_S3_URL_EXPIRY": f"{EXPIRY_S}s",
         "ATTACHD_UPLOAD_S3_PART_SIZE_MB": "5",
+        "ATTACHD_UPLOAD_IDLE_TIMEOUT_SECONDS": str(IDLE_TIMEOUT_S),
         "ATTACHD_FILES_RATE_LIMIT": "",
     }
 
@@ -68,7 +71,7 @@ def follow(answer: httpx.Response, **headers: str) -> httpx.Response:
     url = answer.headers["location"]
     assert parse_qs(urlsplit(url).query)["X-Amz-Expires"] == [str(EXPIRY_S)]
     assert SECRET_KEY not in url
-    return httpx.get(url, headers=headers)
+    return httpx.get(url, headers=headers, timeout=30)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,7 @@ def test_media_have_urls_of_the_store(server: Attachd) -> None:
         answer = client.post("/api/v1/media", files={"file": ("a.png", PNG)}, data={"inline": "true"})
         media = answer.json()["data"]
         assert parse_qs(urlsplit(media["url"]).query)["X-Amz-Expires"] == [str(EXPIRY_S)]
-        file = httpx.get(media["url"])
+        file = httpx.get(media["url"], timeout=30)
         assert (file.status_code, file.content, file.headers["content-type"]) == (200, PNG, "image/png")
         assert follow(client.get(f"/uploads/{media['uuid']}")).content == PNG
         posted = client.post(
@@ -165,19 +168,19 @@ def test_media_have_urls_of_the_store(server: Attachd) -> None:
             json={"content": "<p>Hi</p>", "attachments": [media["uuid"]], "to": ["a@example.com"]},
         )
         (attachment,) = posted.json()["data"]["attachments"]
-        assert httpx.get(attachment["url"]).content == PNG
+        assert httpx.get(attachment["url"], timeout=30).content == PNG
 
 
 def test_previews_and_public_links_are_redirects(server: Attachd) -> None:
-    with httpx.Client(base_url=server.base_url, headers={"authorization": f"Bearer {server.key}"}) as client:
+    with httpx.Client(base_url=server.base_url, headers={"authorization": f"Bearer {server.key}"}, timeout=30) as client:
         id = client.post("/files/upload", files={"file": ("a.png", PNG)}).json()["id"]
         assert follow(client.get(f"/files/{id}/preview")).content == PNG
         saved = follow(client.get(f"/files/{id}/preview?as_attachment=true"))
         assert saved.headers["content-disposition"] == 'attachment; filename="a.png"'
     token = api_key(server, "store")
-    with httpx.Client(base_url=server.base_url, headers={"authorization": f"Token {token}"}) as client:
+    with httpx.Client(base_url=server.base_url, headers={"authorization": f"Token {token}"}, timeout=30) as client:
         url = client.post("/v1/chat/upload/", files={"file": ("a.png", PNG)}).json()["url"]
-    answer = httpx.get(url)
+    answer = httpx.get(url, timeout=30)
     assert follow(answer).content == PNG
     assert answer.headers["cross-origin-resource-policy"] == "cross-origin"
 
@@ -195,13 +198,13 @@ def test_a_proxy_answers_as_on_disk(proxy: Attachd) -> None:
             assert (part.status_code, part.content) == (206, content[start:stop])
         media = client.post("/api/v1/media", files={"file": ("a.png", PNG)}).json()["data"]
         assert media["url"].startswith(f"{proxy.base_url}/uploads/")
-        assert httpx.get(media["url"]).content == PNG
+        assert httpx.get(media["url"], timeout=30).content == PNG
 
 
 def part_of_an_upload(server: Attachd, sent: int, announced: int) -> socket.socket:
     """A connection on which `sent` bytes of a file of `announced` were sent."""
     url = httpx.URL(server.base_url)
-    connection = socket.create_connection((url.host, url.port or 0), timeout=20)
+    connection = socket.create_connection((url.host, url.port or 0), timeout=60)
     connection.sendall(
         f"POST /api/trpc/attachments.upload HTTP/1.1\r\nHost: x\r\nCookie: session={server.tokens['member']}\r\n"
         "Content-Type: application/octet-stream\r\nX-Attachd-Filename: a.pdf\r\n"
@@ -214,45 +217,38 @@ def part_of_an_upload(server: Attachd, sent: int, announced: int) -> socket.sock
 @pytest.mark.parametrize("sent", [1000, 6 * MIB, 16 * MIB], ids=["head", "a-part", "parts"])
 def test_a_client_that_leaves_leaves_nothing(server: Attachd, s3: SharedS3, settings: dict[str, Any], sent: int) -> None:
     before = kept(s3, settings)
-    connection = part_of_an_upload(server, sent, 20 * MIB)
-    if sent > 5 * MIB:
-        assert eventually(lambda: kept(s3, settings)[1] == before[1] + 1)
-    connection.close()
+    with part_of_an_upload(server, sent, 20 * MIB):
+        if sent > 5 * MIB:
+            assert eventually(lambda: kept(s3, settings)[1] == before[1] + 1)
     assert eventually(lambda: kept(s3, settings) == before)
 
 
 @needs_proc
 def test_a_client_that_leaves_a_download_leaves_no_connection_to_the_store(proxy: Attachd) -> None:
-    with proxy.client() as client:
+    url = httpx.URL(proxy.base_url)
+    with proxy.client() as client, contextlib.ExitStack() as leaving:
         path = upload(client, b"%PDF-1.7" + bytes(24 * MIB), "a.pdf")
         assert client.get(path).is_success
-    url = httpx.URL(proxy.base_url)
-    before = open_sockets(proxy.process.pid)
-    connections = []
-    for _ in range(20):  # more than there are connections to the store that are kept for the next call
-        connection = socket.socket()
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 10_000)
-        connection.connect((url.host, url.port or 0))
-        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nCookie: session={proxy.tokens['member']}\r\n\r\n".encode())
-        assert connection.recv(12) == b"HTTP/1.1 200"
-        connections.append(connection)
-    during = open_sockets(proxy.process.pid)
-    for connection in connections:
-        connection.close()
-    assert during >= before + 20 + 10
-    assert eventually(lambda: open_sockets(proxy.process.pid) <= before)
+        before = settled_sockets(proxy.process.pid, lambda: client.get("/healthz"))
+        for _ in range(20):  # more than there are connections to the store that are kept for the next call
+            connection = leaving.enter_context(socket.socket())
+            connection.settimeout(60)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 10_000)
+            connection.connect((url.host, url.port or 0))
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nCookie: session={proxy.tokens['member']}\r\n\r\n".encode())
+            assert connection.recv(12) == b"HTTP/1.1 200"
+        assert open_sockets(proxy.process.pid) >= before + 20 + 10
+        leaving.close()
+        assert eventually(lambda: open_sockets(proxy.process.pid) <= before)
 
 
 def test_slow_clients_do_not_keep_others_waiting(server: Attachd) -> None:
     """Far more of them than there are threads, each in the middle of a part."""
-    slow = [part_of_an_upload(server, 2 * MIB, 20 * MIB) for _ in range(60)]
-    try:
-        with server.client() as client:
-            client.timeout = httpx.Timeout(10)
-            upload(client, b"%PDF-1.7" + bytes(6 * MIB), "a.pdf")
-    finally:
-        for connection in slow:
-            connection.close()
+    with contextlib.ExitStack() as slow, server.client() as client:
+        for _ in range(60):
+            slow.enter_context(part_of_an_upload(server, 2 * MIB, 20 * MIB))
+        client.timeout = httpx.Timeout(IDLE_TIMEOUT_S / 2)
+        upload(client, b"%PDF-1.7" + bytes(6 * MIB), "a.pdf")
 
 
 def test_no_secret_is_in_the_log(server: Attachd) -> None:

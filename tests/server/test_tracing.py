@@ -13,6 +13,7 @@ import pytest
 from websockets.sync.client import connect
 
 from tests.engines.backing import DATABASE, STORAGE
+from tests.rest.live import eventually
 from tests.running import ROOT, Attachd, run_attachd
 from tests.server.collector import Collector, Span
 
@@ -57,6 +58,17 @@ def spans_of(collector: Collector, trace: str, count: int) -> list[Span]:
     return found
 
 
+def logged(server: Attachd, **members: str) -> dict[str, object]:
+    """The one line of the log that has these members, once it is written."""
+
+    def found() -> list[dict[str, object]]:
+        return [line for line in server.lines() if members.items() <= line.items()]
+
+    assert eventually(lambda: bool(found())), members
+    (line,) = found()
+    return line
+
+
 def upload(client: httpx.Client, **headers: str) -> str:
     answer = client.post("/api/upload", files={"file": ("secret-name.txt", b"hello")}, headers=headers)
     assert answer.status_code == 200
@@ -89,9 +101,7 @@ def test_a_call_is_a_child_of_its_request_and_has_children(server: Attachd, coll
     assert statement.attributes["db.query.text"].startswith("SELECT ")
     assert id not in statement.attributes["db.query.text"]
     assert request.seconds >= call.seconds >= statement.seconds > 0
-    time.sleep(0.1)
-    (line,) = [line for line in server.lines() if line.get("request_id") == request_id]
-    assert line["trace_id"] == trace
+    assert logged(server, request_id=request_id)["trace_id"] == trace
 
 
 def test_the_calls_of_a_batch_are_side_by_side(server: Attachd, collector: Collector) -> None:
@@ -136,14 +146,13 @@ def test_an_upload_and_a_download_have_spans_of_the_storage(server: Attachd, col
 
 def test_calls_over_websocket_begin_traces(server: Attachd, collector: Collector) -> None:
     headers = {"authorization": f"Bearer {server.key}"}
-    with connect(server.base_url.replace("http", "ws") + "/api/trpc", additional_headers=headers) as socket:
+    with connect(server.base_url.replace("http", "ws") + "/api/trpc", additional_headers=headers, open_timeout=30) as socket:
         socket.send(json.dumps({"id": 1, "method": "query", "params": {"path": "attachments.limits"}}))
-        assert "result" in json.loads(socket.recv(10))
+        assert "result" in json.loads(socket.recv(30))
     spans = collector.until(lambda spans: any(span.name == "attachments.limits" for span in spans))
     (call,) = [span for span in spans if span.name == "attachments.limits"]
     assert (call.kind, call.parent_id) == (SERVER, "")
-    time.sleep(0.1)
-    assert [line["trace_id"] for line in server.lines() if line.get("route") == "attachments.limits"] == [call.trace_id]
+    assert logged(server, route="attachments.limits")["trace_id"] == call.trace_id
 
 
 def test_what_comes_from_clients_is_in_no_span(server: Attachd, collector: Collector) -> None:
@@ -173,16 +182,14 @@ def test_an_unsampled_request_has_no_span(server: Attachd, collector: Collector)
         client.get("/healthz", headers=headers)
     collector.until(lambda spans: any(span.trace_id == last for span in spans))
     assert not any(span.trace_id == trace for span in collector.spans)
-    time.sleep(0.1)
-    (line,) = [line for line in server.lines() if line.get("request_id") == answer.headers["x-request-id"]]
-    assert "trace_id" not in line
+    assert "trace_id" not in logged(server, request_id=answer.headers["x-request-id"])
 
 
 def test_what_waits_is_sent_at_the_end(tmp_path: Path) -> None:
     with Collector() as collector:
         with Attachd(tmp_path, credentials=False, ATTACHD_TRACING_ENDPOINT=collector.url) as server:
             trace, headers = traceparent()
-            httpx.get(f"{server.base_url}/healthz", headers=headers)
+            httpx.get(f"{server.base_url}/healthz", headers=headers, timeout=30)
         assert any(span.trace_id == trace for span in collector.spans)
 
 
@@ -195,10 +202,10 @@ def test_a_collector_that_fails_holds_up_no_request(tmp_path: Path, fault: str) 
             begun = time.monotonic()
             for _ in range(300):
                 assert client.get("/api/trpc/attachments.get", params={"input": json.dumps({"id": id})}).status_code == 200
-                assert time.monotonic() - begun < 20
+                assert time.monotonic() - begun < 60
             begun = time.monotonic()
             assert server.stop() == 0
-            assert time.monotonic() - begun < 15
+            assert time.monotonic() - begun < 25  # and not until the one that is slow has answered
 
 
 def test_without_the_extra_the_start_says_what_to_install(tmp_path: Path) -> None:
