@@ -42,7 +42,7 @@ def run_attachd(*arguments: str, folder: Path, stdin: str = "", **settings: str)
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
 
 

@@ -50,11 +50,11 @@ def run(use: Callable[[RequestLog], None], *, wait_s: float = 0.0, **options: An
 
 
 def test_a_line() -> None:
-    started = time.perf_counter()
+    started = time.perf_counter() - 100
     pieces = run(lambda log: log.record("GET", "attachments.get", 200, started, 321, "r1"), flush_after_s=0.001, wait_s=0.05)
     (line,) = pieces.lines
     assert TIME.fullmatch(line.pop("time"))
-    assert 0 <= line.pop("ms") < 1000
+    assert 100_000 <= line.pop("ms") < 160_000
     assert line == {
         "level": "info",
         "method": "GET",
@@ -129,10 +129,12 @@ def test_a_route_is_a_clients_text(route: str, logged: str) -> None:
 
 
 def test_clock_agrees_with_the_wall() -> None:
-    clock = Clock()
-    text = clock.text(time.perf_counter())
-    assert abs(datetime.datetime.fromisoformat(text).timestamp() - time.time()) < 1
-    assert clock.text(time.perf_counter() + 1) > text
+    before = time.time()
+    clock, reading = Clock(), time.perf_counter()
+    text = clock.text(reading)
+    # A machine that stalls between two readings shifts them.
+    assert before - 1 < datetime.datetime.fromisoformat(text).timestamp() < time.time() + 1
+    assert clock.text(reading + 1) > text
 
 
 def test_flushing_nothing_writes_nothing() -> None:
@@ -174,9 +176,12 @@ def test_recording_costs_little() -> None:
             log.record("GET", "attachments.get", 200, 0.0, 400, "0191c2b0-0000-7000-8000-000000000000")
         log.flush()
 
-    started = time.process_time()  # whatever else the machine does
-    run(use)
-    assert (time.process_time() - started) / 10_000 < 20e-6
+    def spent() -> float:
+        started = time.process_time()  # whatever else the machine does
+        run(use)
+        return (time.process_time() - started) / 10_000
+
+    assert min(spent() for _ in range(3)) < 20e-6  # the rest of this process may have had something to do meanwhile
 
 
 def test_a_stream_that_ended_with_an_error_says_so() -> None:
@@ -289,14 +294,14 @@ def test_calls_over_websocket_of_no_procedure_name_none(tmp_path: Path) -> None:
     with Attachd(tmp_path) as attachd, connect(f"{attachd.base_url.replace('http', 'ws')}/api/trpc") as socket:
         for id, kind in enumerate(("query", "subscription")):
             socket.send(json.dumps({"id": id, "method": kind, "params": {"path": f"attachd_secret{id}"}}))
-            assert "NOT_FOUND" in str(socket.recv(10))
+            assert "NOT_FOUND" in str(socket.recv(30))
     assert [line["route"] for line in attachd.lines() if line.get("method") == "WS"] == ["unknown", "unknown", "trpc"]
     assert "attachd_secret" not in attachd.log.read_text()
 
 
 def logged(server: Attachd, request_id: str) -> dict[str, Any]:
     """The line of a request, which comes a moment after its answer."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while not (lines := [line for line in server.lines() if line.get("request_id") == request_id]):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -321,7 +326,7 @@ def test_a_server_writes_what_the_settings_want(tmp_path: Path) -> None:
         assert httpx.get(f"{base_url}/nothing").status_code == 404
     finally:
         process.terminate()
-        _, written = process.communicate(timeout=30)
+        _, written = process.communicate(timeout=60)
     assert written == ""
 
 
@@ -333,7 +338,7 @@ def test_settings_that_cannot_be(tmp_path: Path, name: str, value: str) -> None:
 
 
 def wait_until_ready(base_url: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while True:
         try:
             if httpx.get(f"{base_url}/readyz").is_success:

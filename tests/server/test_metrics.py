@@ -9,6 +9,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from websockets.sync.client import connect
 
 from tests.engines.backing import DATABASE, STORAGE
 from tests.engines.postgresql_server import PostgresqlServer
+from tests.rest.live import eventually
 from tests.running import Attachd, run_attachd
 from tests.server.scraping import OPENMETRICS, Metrics, scrape, scrape_until
 
@@ -73,7 +75,7 @@ def test_requests_and_calls_are_counted(server: Attachd) -> None:
     assert rise(CALLS, procedure="attachments.get", code="NOT_FOUND") == 2
     assert rise(CALLS, procedure="unknown", code="NOT_FOUND") == 1
     assert rise("attachd_call_duration_seconds_count", procedure="attachments.get") == 5
-    assert 0 < rise("attachd_call_duration_seconds_sum", procedure="attachments.get") < 10
+    assert 0 < rise("attachd_call_duration_seconds_sum", procedure="attachments.get") < 60
     assert rise("attachd_http_request_duration_seconds_bucket", route=TRPC, le="+Inf") == 6
     assert rise("attachd_http_request_duration_seconds_bucket", route=TRPC, le="60") == 6
     assert rise("attachd_http_sent_bytes_total", route=TRPC) > 4 * size
@@ -88,7 +90,12 @@ def test_files_are_counted(server: Attachd) -> None:
         assert client.post("/api/upload", files={"file": ("a.txt", data + b"\0" * 1000)}).status_code == 415
         form = client.build_request("POST", "/api/trpc/attachments.upload", files={"file": ("b.txt", data)})
         assert client.send(form).status_code == 200
-    after = scrape_until(server.base_url, lambda now: now("attachd_uploads_ended_total", outcome="aborted") == 1)
+
+    def is_noted(now: Metrics) -> bool:
+        last = now(REQUESTS, route=TRPC) == before(REQUESTS, route=TRPC) + 1
+        return last and now("attachd_uploads_ended_total", outcome="aborted") == 1 and not now("attachd_uploads_in_flight")
+
+    after = scrape_until(server.base_url, is_noted)
 
     def rise(name: str, **labels: str) -> float:
         return after(name, **labels) - before(name, **labels)
@@ -126,7 +133,8 @@ def test_what_is_under_way_is_shown_and_then_not(server: Attachd) -> None:
             pieces = stream.iter_raw()
             next(pieces)
             scrape_until(server.base_url, lambda now: now("attachd_subscriptions", transport="sse") == 1)
-    after = scrape_until(server.base_url, lambda now: now("attachd_subscriptions", transport="sse") == 0)
+    after = scrape_until(server.base_url, lambda now: now("attachd_subscriptions_ended_total", transport="sse") == 1)
+    assert after("attachd_subscriptions", transport="sse") == 0
     assert after("attachd_uploads_in_flight") == 0
     assert after("attachd_subscriptions_ended_total", transport="sse", code="OK") == 1
     assert after("attachd_http_sent_bytes_total", route=TRPC) > 0
@@ -139,19 +147,25 @@ def test_websockets_are_counted(server: Attachd) -> None:
     with connect(url, additional_headers=headers) as socket:
         call = {"id": 1, "method": "query", "params": {"path": "attachments.limits"}}
         socket.send(json.dumps(call))
-        assert "result" in json.loads(socket.recv(10))
+        assert "result" in json.loads(socket.recv(30))
         params = {"path": "attachments.onChange", "input": {"json": {"conversationId": str(uuid.uuid4())}}}
         socket.send(json.dumps({"id": 2, "method": "subscription", "params": params}))
-        assert json.loads(socket.recv(10))["result"]["type"] == "started"
+        assert json.loads(socket.recv(30))["result"]["type"] == "started"
         shown = scrape_until(server.base_url, lambda now: now("attachd_subscriptions", transport="websocket") == 1)
         assert shown("attachd_websocket_connections") == 1
         assert shown(CALLS, procedure="attachments.limits", code="OK") == before(CALLS, procedure="attachments.limits") + 1
         socket.send(json.dumps({**call, "id": 3, "params": {"path": "no.such"}}))
-        assert json.loads(socket.recv(10))["result"]["type"] == "data"  # `ready` of the subscription
-        assert "error" in json.loads(socket.recv(10))
+        told = [json.loads(socket.recv(30)) for _ in range(2)]  # `ready` of the subscription, and the answer
+        assert [message["result"]["type"] for message in told if message["id"] == 2] == ["data"]
+        assert ["error" in message for message in told if message["id"] == 3] == [True]
         with pytest.raises(Exception, match="503"):
             connect(url, additional_headers=headers)
-    after = scrape_until(server.base_url, lambda now: now("attachd_websocket_connections") == 0)
+
+    def is_over(now: Metrics) -> bool:
+        ended = now("attachd_subscriptions_ended_total", transport="websocket") == 1
+        return ended and now("attachd_websocket_connections") == 0
+
+    after = scrape_until(server.base_url, is_over)
     assert after("attachd_subscriptions", transport="websocket") == 0
     assert after("attachd_subscriptions_ended_total", transport="websocket", code="OK") == 1
     assert after("attachd_websocket_connections_opened_total") == 1
@@ -166,7 +180,8 @@ def test_limits_of_requests_are_counted(server: Attachd) -> None:
         for _ in "ab"
     ]
     assert statuses[1] == 429
-    assert scrape(server.base_url)("attachd_limit_refusals_total", limit="files.rate_limit") == 1
+    after = scrape_until(server.base_url, lambda now: now("attachd_limit_refusals_total", limit="files.rate_limit") > 0)
+    assert after("attachd_limit_refusals_total", limit="files.rate_limit") == 1
 
 
 def test_the_outbox_and_the_process_are_shown(server: Attachd) -> None:
@@ -186,7 +201,8 @@ def test_clients_cannot_make_series_and_no_series_tells_of_them(server: Attachd)
     with server.client() as client:
         client.request("PUT", "/pot/0")
         client.get("/api/trpc/no.such")
-        before = scrape_until(server.base_url, lambda now: now(REQUESTS, route="unmatched", method="other") > 0)
+        client.get("/healthz")
+        before = scrape_until(server.base_url, lambda now: now(REQUESTS, route="/healthz") > 0)
         for number in range(50):
             client.request("PUT", f"/pot/{number}")
             client.get(f"/api/trpc/no.such{number}")
@@ -252,23 +268,27 @@ def test_metrics_can_be_turned_off(tmp_path: Path) -> None:
         assert httpx.get(f"{server.base_url}/metrics").status_code == 404
 
 
+def failures_told(server: Attachd) -> list[dict[str, object]]:
+    """The log's lines that tell a cause."""
+    return [line for line in server.lines() if line.get("cause")]
+
+
 @pytest.mark.only_on("sqlite", "local", reason="a file that is locked and a folder that is gone")
 def test_failures_are_counted_by_kind(tmp_path: Path) -> None:
     with Attachd(tmp_path, ATTACHD_DATABASE_BUSY_TIMEOUT_SECONDS="0.1") as server, server.client() as client:
         before = scrape(server.base_url)
         assert before("attachd_database_errors_total", kind="busy") == 0  # it is there, to be seen rising
-        database = sqlite3.connect(tmp_path / "data" / "attachd.db", isolation_level=None)
-        database.execute("BEGIN IMMEDIATE")
-        assert client.post("/api/upload", files={"file": ("a.txt", b"x")}).status_code == 503
-        database.execute("ROLLBACK")
-        database.close()
+        with closing(sqlite3.connect(tmp_path / "data" / "attachd.db", isolation_level=None)) as database:
+            database.execute("BEGIN IMMEDIATE")
+            assert client.post("/api/upload", files={"file": ("a.txt", b"x")}).status_code == 503
+            database.execute("ROLLBACK")
         shutil.rmtree(tmp_path / "data" / "blobs")
         assert client.post("/api/upload", files={"file": ("a.txt", b"x")}).status_code == 503
-        after = scrape_until(server.base_url, lambda now: now("attachd_storage_errors_total") > 0)
+        after = scrape_until(server.base_url, lambda now: now(REQUESTS, route="/api/upload", status="5xx") == 2)
         assert after("attachd_database_errors_total", kind="busy") == 1
         assert after("attachd_storage_errors_total", operation="write", kind="missing") == 1
-        assert after(REQUESTS, route="/api/upload", status="5xx") == 2
-        failures = [line for line in server.lines() if line.get("cause")]
+        assert eventually(lambda: len(failures_told(server)) == 2)
+        failures = failures_told(server)
         assert [str(line["cause"]).partition(":")[0] for line in failures] == ["OperationalError", "FileNotFoundError"]
         assert all(line["request_id"] and "traceback" not in line for line in failures)
 
@@ -298,11 +318,12 @@ def test_metrics_are_there_while_the_database_is_not(tmp_path: Path) -> None:
             database.stop(signal.SIGQUIT)
             assert get(client, id).status_code == 503
             begun = time.monotonic()
-            after = scrape_until(server.base_url, lambda now: now(CALLS, code="SERVICE_UNAVAILABLE") >= 1)
-            assert time.monotonic() - begun < 5
+            after = scrape_until(server.base_url, lambda now: now(REQUESTS, route=TRPC, status="5xx") >= 1)
+            assert time.monotonic() - begun < 25
+            assert after(CALLS, code="SERVICE_UNAVAILABLE") >= 1, after.text
             assert after("attachd_database_errors_total", kind="connection") >= 1, after.text
-            assert after(REQUESTS, route=TRPC, status="5xx") >= 1
-            assert any("cause" in line and line["request_id"] for line in server.lines() if line["level"] == "error")
+            assert eventually(lambda: any(line["level"] == "error" for line in failures_told(server)))
+            assert any(line["request_id"] for line in failures_told(server) if line["level"] == "error")
 
 
 def test_every_worker_tells_of_all_and_the_dead_are_not_forgotten(tmp_path: Path) -> None:
@@ -327,7 +348,7 @@ def test_every_worker_tells_of_all_and_the_dead_are_not_forgotten(tmp_path: Path
         assert memory == {"0", "1"}
         victim = _workers(server)[0]
         os.kill(victim, signal.SIGKILL)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while victim in (workers := _workers(server)) or len(workers) < 2:  # uvicorn replaces it
             assert time.monotonic() < deadline
             time.sleep(0.1)

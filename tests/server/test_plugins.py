@@ -191,10 +191,10 @@ def test_a_plugin_that_breaks_later_stops_the_server(tmp_path: Path) -> None:
     # uvicorn never closes the standard input of a worker, of which Python would warn between the lines of the log.
     settings = {"ATTACHD_SERVER_PLUGINS": "plugin:router", "PYTHONWARNINGS": ""}
     with Attachd(tmp_path, "--workers", "2", credentials=False, **settings) as server:
-        assert eventually(lambda: len(importers(tmp_path)) == 3)  # the supervisor and two workers
+        assert eventually(lambda: len(importers(tmp_path)) == 3, 60)  # the supervisor and two workers
         write(tmp_path, "plugin.py", "1 / 0")
         os.kill((importers(tmp_path) - {server.process.pid}).pop(), signal.SIGKILL)
-        assert server.process.wait(30) == 3
+        assert server.process.wait(60) == 3
         errors = [str(line["traceback"]) for line in server.lines() if "traceback" in line]
         assert ["importing plugin fails: ZeroDivisionError" in error for error in errors] == [True]
 
