@@ -9,7 +9,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,9 +17,11 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from tests.engines.ports import free_port
+
 VERSION = 18
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 60.0
 # PostgreSQL refuses to run as root, so root becomes somebody who may do nothing.
 _UNPRIVILEGED = "nobody"
 # Becomes the user, asks for SIGQUIT (PostgreSQL's immediate shutdown) when the parent dies, becomes PostgreSQL.
@@ -69,7 +70,7 @@ class PostgresqlServer:
         if not (self.folder / "data").exists():
             self._create()
         for _ in range(3):  # somebody else may take the free port first
-            self.port = self.port or _free_port()
+            self.port = self.port or free_port()
             if self._launch():
                 return self
             self.port = 0
@@ -205,9 +206,3 @@ def _owner() -> tuple[int, int]:
 def _as_owner(*command: str) -> list[str]:
     uid, gid = _owner()
     return [sys.executable, "-I", "-c", _LAUNCH, str(os.getpid()), str(uid), str(gid), *command]
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port: int = listening.getsockname()[1]
-        return port

@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from tests.engines.ports import free_port
+
 PASSWORD = "p@ss/w:rd"
-START_TIMEOUT_S = 30.0
+START_TIMEOUT_S = 60.0
 
 
 class RedisServer:
     """A server on a port of its own, which it keeps; a context manager that kills it. It keeps nothing on the disk."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            self.port: int = listening.getsockname()[1]
+        self.port = free_port()
         self._folder = folder
         self._settings = folder / "redis.conf"
         self._settings.write_text(f'bind 127.0.0.1\nport {self.port}\nrequirepass "{PASSWORD}"\nsave ""\ndir {folder}\n')

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.engines.keeping import dies_with_its_parent
+from tests.engines.ports import free_ports
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -142,9 +142,7 @@ def client(url: str) -> "S3Client":
 
 def _free_ports() -> dict[str, int]:
     names = [*_PARTS, *(f"{part} grpc" for part in _PARTS)]
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
-        return {name: opened.getsockname()[1] for name, opened in zip(names, sockets, strict=True)}
+    return dict(zip(names, free_ports(len(names)), strict=True))
 
 
 _IDENTITIES = {
