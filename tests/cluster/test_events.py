@@ -17,7 +17,7 @@ from tests.running import Attachd
 pytestmark = pytest.mark.only_on("postgresql", "s3", reason="what several machines share")
 
 UPLOADS = 24
-EVENT_TIMEOUT_S = 20.0
+EVENT_TIMEOUT_S = 60.0
 Event = tuple[int, str, str | None]  # number, kind, attachment
 
 
@@ -44,7 +44,7 @@ def by_websocket(server: Attachd, conversation: str) -> Iterator[Event]:
     """The same over a WebSocket."""
     url = server.base_url.replace("http", "ws", 1) + "/api/trpc"
     cookie = {"Cookie": f"session={server.tokens['member']}"}
-    with connect(url, additional_headers=cookie, compression=None, proxy=None) as socket:
+    with connect(url, additional_headers=cookie, compression=None, proxy=None, open_timeout=EVENT_TIMEOUT_S) as socket:
         params = {"path": "attachments.onChange", "input": {"json": {"conversationId": conversation}}}
         socket.send(json.dumps({"id": 1, "method": "subscription", "params": params}))
         while True:

@@ -11,12 +11,13 @@ import pytest
 
 from tests.cluster.cluster import Cluster
 from tests.engines.redis import PASSWORD, RedisServer
+from tests.rest.live import eventually
 from tests.running import Attachd
 
 pytestmark = pytest.mark.only_on("postgresql", "s3", reason="what several machines share")
 
 LIMIT = 6
-ANSWERS_WITHIN_S = 5.0  # more than the time that a Redis gets
+ANSWERS_WITHIN_S = 20.0  # more than the time that a Redis gets, and the machine
 Site = tuple[Cluster, RedisServer]
 
 
@@ -43,7 +44,7 @@ def key(site: Site) -> str:
 
 def upload(server: Attachd, key: str) -> httpx.Response:
     files = {"file": ("a.txt", b"hello")}
-    return httpx.post(f"{server.base_url}/files/upload", files=files, headers={"Authorization": f"Bearer {key}"}, timeout=20)
+    return httpx.post(f"{server.base_url}/files/upload", files=files, headers={"Authorization": f"Bearer {key}"}, timeout=60)
 
 
 def test_both_count_together(site: Site, key: str) -> None:
@@ -59,22 +60,26 @@ def test_both_count_together(site: Site, key: str) -> None:
 @contextlib.contextmanager
 def killed(redis: RedisServer) -> Iterator[None]:
     redis.kill()
-    yield
-    redis.start()
+    try:
+        yield
+    finally:
+        redis.start()
 
 
 @contextlib.contextmanager
 def stopped(redis: RedisServer) -> Iterator[None]:
     redis.send(signal.SIGSTOP)
-    yield
-    redis.send(signal.SIGCONT)
+    try:
+        yield
+    finally:
+        redis.send(signal.SIGCONT)
 
 
 @pytest.mark.parametrize("outage", [killed, stopped], ids=["killed", "silent"])
 def test_nothing_is_let_through_uncounted(site: Site, key: str, outage: type[contextlib.AbstractContextManager[None]]) -> None:
     """Not past the limit, and not for ever: 503 and when to try again; what is not counted goes on; it recovers by itself."""
     cluster, redis = site
-    assert upload(cluster.one, key).status_code == 201
+    assert eventually(lambda: upload(cluster.one, key).status_code == 201)
     with outage(redis):  # type: ignore[call-arg]
         began = time.monotonic()
         refused = upload(cluster.one, key)
@@ -83,4 +88,4 @@ def test_nothing_is_let_through_uncounted(site: Site, key: str, outage: type[con
         assert int(refused.headers["retry-after"]) > 0
         with cluster.one.client() as member:
             assert member.post("/api/upload", files={"file": ("a.txt", b"hello")}).status_code == 200
-    assert upload(cluster.one, key).status_code == 201
+    assert eventually(lambda: upload(cluster.one, key).status_code == 201)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from procedures import Context, Router
 
 router = Router()
-PAUSE_S = 20.0
+PAUSE_S = 60.0
 
 
 @router.query()

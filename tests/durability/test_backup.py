@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from tests.engines.backing import DATABASE_FILE
+from tests.rest.live import eventually
 from tests.running import Attachd, environment, run_attachd
 
 pytestmark = pytest.mark.only_on("sqlite", "local", reason="backups are of the embedded default")
@@ -73,6 +74,7 @@ def test_under_load_and_served_again(tmp_path: Path) -> None:
             thread.start()
         try:
             for _ in range(2):
+                assert eventually(lambda: len(acknowledged) > 5)
                 before = dict(acknowledged)
                 done = run_attachd("backup", str(backup), "--json", folder=tmp_path, **server.settings)
                 assert (done.returncode, done.stderr) == (0, ""), done.stdout
@@ -95,8 +97,15 @@ def test_under_load_and_served_again(tmp_path: Path) -> None:
         upload(client, b"and on it goes")
 
 
+def files_in(blobs: Path) -> int:
+    """How many files were copied whole."""
+    return sum(path.is_file() and path.suffix != ".partial" for path in blobs.rglob("*"))
+
+
 def killed(site: Attachd, blobs: Path, count: int, *arguments: str, **settings: str) -> None:
-    """Run a command and kill it when so many files are there."""
+    """Run a command and kill it when so many files are there, after which it stands still."""
+    settings["COPIES"] = str(count - files_in(blobs))
+    deadline = time.monotonic() + 60
     with subprocess.Popen(
         [sys.executable, "-c", SLOWLY, *arguments],
         cwd=site.folder,
@@ -104,21 +113,24 @@ def killed(site: Attachd, blobs: Path, count: int, *arguments: str, **settings: 
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        while sum(path.is_file() for path in blobs.rglob("*")) < count:
+        while files_in(blobs) < count:
             assert process.poll() is None, "it ended before it could be killed"
+            assert time.monotonic() < deadline
             time.sleep(0.01)
         process.send_signal(signal.SIGKILL)
 
 
-# The command with a wait after each copy, so that a signal comes in the middle.
+# The command that copies so many files and no more, so that a signal comes in the middle.
 SLOWLY = """
-import asyncio
+import asyncio, os
 import storage.transfer
-copy = storage.transfer.copy
+copy, left = storage.transfer.copy, int(os.environ["COPIES"])
 async def slow_copy(*arguments):
-    outcome = await copy(*arguments)
-    await asyncio.sleep(0.2)
-    return outcome
+    global left
+    left -= 1
+    if left < 0:
+        await asyncio.sleep(3600)
+    return await copy(*arguments)
 storage.transfer.copy = slow_copy
 from server.cli import main
 main()

@@ -106,7 +106,7 @@ def test_it_goes_on_where_it_was_killed(site: Site, tmp_path: Path) -> None:
         with subprocess.Popen(
             command, cwd=site.folder, env=environment(**site.settings), stdout=subprocess.PIPE, text=True
         ) as process:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while not state.exists() or state.read_bytes() == before:
                 assert time.monotonic() < deadline
                 assert process.poll() is None, "it ended before it could be killed"
@@ -124,17 +124,20 @@ def test_it_goes_on_where_it_was_killed(site: Site, tmp_path: Path) -> None:
     assert site.findings("--checksums", "--resume", str(state)) == (1, damaged)
 
 
-# The command with small batches and a wait after each, so that a signal comes in the middle.
+# The command with small batches, which stands still after some of them, so that a signal comes in the middle.
 SLOWLY = """
-import asyncio, time
+import time
 import storage.fsck, storage.merge
 storage.merge.BLOBS_AT_ONCE = 2
 merge = storage.fsck.merge
 async def slow_merge(*arguments):
+    left = 4
     async for pairs in merge(*arguments):
         for start in range(0, len(pairs), 2):
             yield pairs[start:start + 2]
-            time.sleep(0.1)
+            left -= 1
+            if not left:
+                time.sleep(3600)
 storage.fsck.merge = slow_merge
 from server.cli import main
 main()
@@ -168,7 +171,7 @@ def test_a_bar_on_a_terminal(site: Site) -> None:
         text=True,
     ) as process:
         os.close(follower)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=120)
     shown = os.read(leader, 65_536).decode()
     os.close(leader)
     assert f"{FILES}/{FILES}" in shown

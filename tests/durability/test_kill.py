@@ -5,6 +5,7 @@ ATTACHD_TEST_SEED repeats the sizes and the moments of the run that printed it; 
 """
 
 import contextlib
+import functools
 import hashlib
 import http.client
 import json
@@ -12,6 +13,7 @@ import os
 import random
 import signal
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -21,6 +23,7 @@ from pathlib import Path
 import pytest
 
 from storage.blobs import QUARANTINE
+from tests.rest.live import eventually
 from tests.running import Attachd
 
 CONNECTIONS = 6
@@ -39,6 +42,7 @@ class Round:
         self.stored: dict[str, str] = {}  # acknowledged uploads: id -> SHA-256
         self.asked: set[str] = set()  # deletions that were asked for, answered or not
         self.deleted: set[str] = set()  # acknowledged deletions
+        self.uploading: set[int] = set()  # threads in the midst of an upload
 
     @property
     def kept(self) -> dict[str, str]:
@@ -50,7 +54,7 @@ class Client:
     """One keep-alive connection with a session cookie. Every method raises one of `SERVER_IS_GONE` when it is."""
 
     def __init__(self, server: Attachd) -> None:
-        self.connection = http.client.HTTPConnection(server.base_url.removeprefix("http://"), timeout=20)
+        self.connection = http.client.HTTPConnection(server.base_url.removeprefix("http://"), timeout=60)
         self.cookie = {"cookie": f"session={server.tokens['member']}"}
 
     def close(self) -> None:
@@ -121,10 +125,17 @@ def load(server: Attachd, told: Round, chance: random.Random) -> bool:
                 assert client.digest(attachment) == told.stored[attachment]
             else:
                 content, uploading = random_text(chance), True
+                told.uploading.add(threading.get_ident())
                 attachment = client.upload(content, told.conversation, pause_s=chance.choice((0, 0, 0.05)))
                 told.stored[attachment], uploading = hashlib.sha256(content).hexdigest(), False
+                told.uploading.discard(threading.get_ident())
                 mine.append(attachment)
     return uploading
+
+
+def is_loaded(told: Round) -> bool:
+    """Whether a kill now interrupts uploads."""
+    return len(told.uploading) > 1
 
 
 def check(server: Attachd, told: Round) -> None:
@@ -183,6 +194,7 @@ def test_kill(tmp_path: Path, workers: int, kills: int) -> None:
             chances = [random.Random(f"{seed} {number} {connection}") for connection in range(CONNECTIONS)]
             clients = [pool.submit(load, server, told, chance) for chance in chances]
             time.sleep(random.Random(f"{seed} {number}").uniform(*LOAD_S))
+            assert eventually(functools.partial(is_loaded, told))
             kill(server)
             interrupted += sum(client.result() for client in clients)
             if number < kills - 1:
@@ -204,7 +216,7 @@ def test_workers_stop_when_their_supervisor_is_killed(tmp_path: Path) -> None:
         workers = children(server.process.pid)
         server.process.kill()
         server.process.wait()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while running := [worker for worker in workers if Path(f"/proc/{worker}").exists()]:
             assert time.monotonic() < deadline, running
             time.sleep(0.02)

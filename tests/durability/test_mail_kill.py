@@ -49,7 +49,7 @@ def entries(attachd: Attachd) -> dict[str, tuple[str, int]]:
 
 def killed_after_handing_over(attachd: Attachd, server: MailServer) -> str:
     """The Message-ID of a mail whose whole text the server had, and had not answered, when attachd was killed."""
-    server.answers, server.pause_s = ["drop"], 0.5
+    server.answers, server.pause_s = ["drop"], 60.0  # until long after it was killed
     with attachd.client() as client:
         message_id = post(client)
     assert eventually(lambda: server.began == 1)
@@ -80,7 +80,7 @@ def test_a_mail_without_an_answer_stays_where_that_is_wished(tmp_path: Path) -> 
 
 
 def test_a_stop_waits_for_the_answer(tmp_path: Path) -> None:
-    with MailServer() as server, sender(tmp_path, server) as attachd:
+    with MailServer() as server, sender(tmp_path, server, LEASE_SECONDS="60") as attachd:
         server.pause_s = 0.5
         with attachd.client() as client:
             message_id = post(client)
@@ -113,7 +113,7 @@ def test_killed_again_and_again(tmp_path: Path, workers: int) -> None:
             attachd.start()
             time.sleep(0.2)
             assert {id: count for id, count in received(server).items() if id in noted} == {id: before[id] for id in noted}
-        assert eventually(lambda: {state for state, _ in entries(attachd).values()} == {"sent"}, 20), entries(attachd)
+        assert eventually(lambda: {state for state, _ in entries(attachd).values()} == {"sent"}, 60), entries(attachd)
         counts, unanswered = received(server), {id: lost for id, (_, lost) in entries(attachd).items()}
     assert counts.keys() == set(posted), "lost"
     assert all(counts[id] <= 1 + unanswered[id] for id in posted), "sent twice, and it cannot be seen"

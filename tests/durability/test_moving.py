@@ -117,6 +117,7 @@ def test_there_and_back_under_load(tmp_path: Path, bucket: dict[str, str], s3: S
         clients = Clients(server)
         with clients.working():
             while len(clients.acknowledged) < 50:
+                assert clients.failures == []
                 time.sleep(0.05)
             code, summary, errors = move(server, "s3")  # ahead of the switch
             assert (code, summary["problems"], errors) == (0, 0, "")
@@ -128,7 +129,7 @@ def test_there_and_back_under_load(tmp_path: Path, bucket: dict[str, str], s3: S
             assert (code, summary["problems"], errors) == (0, 0, "")
             code, again, _ = move(server, "s3", "--remove-source")
             assert (code, again["copied"], again["problems"]) == (0, 0, 0)
-            assert again["removed"] > 50
+            assert again["removed"] >= 50
         assert kept(tmp_path) == set()
         clients.check()
         restarted(server, {"ATTACHD_UPLOAD_FALLBACK": ""})
@@ -178,8 +179,19 @@ def test_it_goes_on_after_it_was_killed(filled: Attachd, target: str, tmp_path: 
         filled.settings |= S3
         assert move(filled, "s3", "--remove-source")[0] == 0
         filled.settings |= LOCAL
-    command = [sys.executable, "-m", "server", "migrate-storage", "--to", target, "--parallel", "3", "--max-mb-per-second", "1"]
-    for count in (4, 12):
+    command = [
+        sys.executable,
+        "-m",
+        "server",
+        "migrate-storage",
+        "--to",
+        target,
+        "--parallel",
+        "3",
+        "--max-mb-per-second",
+        "0.3",
+    ]
+    for count in (2, 6):
         with subprocess.Popen(
             command, cwd=tmp_path, env=environment(**filled.settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         ) as process:
@@ -197,12 +209,12 @@ def test_it_goes_on_after_it_was_killed(filled: Attachd, target: str, tmp_path: 
 
 
 def test_one_at_a_time(filled: Attachd, tmp_path: Path, s3: SharedS3) -> None:
-    command = [sys.executable, "-m", "server", "migrate-storage", "--to", "s3", "--max-mb-per-second", "0.1"]
+    command = [sys.executable, "-m", "server", "migrate-storage", "--to", "s3", "--max-mb-per-second", "0.05"]
     with subprocess.Popen(
         command, cwd=tmp_path, env=environment(**filled.settings), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
         try:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             prefix = filled.settings["ATTACHD_UPLOAD_S3_PREFIX"]
             while not s3.client().list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}attachments/")["KeyCount"]:
                 assert time.monotonic() < deadline

@@ -7,6 +7,7 @@ from pathlib import Path
 import httpx
 
 from storage.signing import KeyRing, SigningKey
+from tests.rest.live import eventually
 from tests.running import Attachd, run_attachd
 
 CONTENT = b"hello"
@@ -24,7 +25,7 @@ def kid_of(url: str) -> str:
 
 def statuses(url: str, count: int = 40) -> set[int]:
     """What the link is answered with over many connections, so that every worker is asked."""
-    with httpx.Client(limits=httpx.Limits(max_keepalive_connections=0)) as client:
+    with httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), timeout=30) as client:
         return {client.get(url).status_code for _ in range(count)}
 
 
@@ -36,7 +37,7 @@ def test_two_workers_and_a_restart(tmp_path: Path) -> None:
             kid = site.run("signing", "rotate").strip()
             url = upload(client)
             assert statuses(url) == {200}, "signed by one worker, followed by the other"
-            deadline = time.monotonic() + 5
+            deadline = time.monotonic() + 60
             while kid_of(url) != kid:
                 assert time.monotonic() < deadline, "the new key does not sign"
                 url = upload(client)
@@ -53,8 +54,7 @@ def test_two_workers_and_a_restart(tmp_path: Path) -> None:
     with site:
         assert all(statuses(f"{site.base_url}{each}", 5) == {200} for each in path)
         site.run("signing", "remove", kid_of(urls[0]))
-        time.sleep(1.1)
-        assert statuses(f"{site.base_url}{path[0]}") == {401}
+        assert eventually(lambda: statuses(f"{site.base_url}{path[0]}") == {401})
         assert statuses(f"{site.base_url}{path[1]}", 5) == {200}
 
 

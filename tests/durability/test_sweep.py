@@ -190,14 +190,14 @@ def test_upload_under_way_beside_a_sweep(site: Site) -> None:
     with Attachd(site.folder) as server:
         cookie = f"session={server.tokens['member']}"
         host, port = server.base_url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), 20) as connection:
+        with socket.create_connection((host, int(port)), 60) as connection:
             connection.sendall(
                 f"POST /api/upload HTTP/1.1\r\nhost: {host}\r\ncookie: {cookie}\r\n"
                 f"connection: close\r\ncontent-type: multipart/form-data; boundary=b\r\n"
                 f"content-length: {len(body)}\r\n\r\n".encode()
             )
             connection.sendall(body[:-1000])
-            deadline = time.monotonic() + 10
+            deadline = time.monotonic() + 60
             while not (begun := site.files - set(ORPHANS) - set(site.paths.values())):
                 assert time.monotonic() < deadline, "no bytes were written"
                 time.sleep(0.01)

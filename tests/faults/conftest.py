@@ -16,6 +16,7 @@ from tests.faults.site import SETTINGS, Site, paths, running
 from tests.running import Attachd, BareAttachd
 
 TIMEOUT_S = 1.0  # of each wait for PostgreSQL, and for S3
+PATIENT_S = "60"  # for those who look beside the server, on a machine that stalls
 SETTINGS_POSTGRESQL: dict[str, Any] = {
     "ATTACHD_DATABASE_CONNECT_TIMEOUT_SECONDS": str(TIMEOUT_S),
     "ATTACHD_DATABASE_POOL_TIMEOUT_SECONDS": str(TIMEOUT_S),
@@ -121,10 +122,12 @@ def of_database(database: PostgresqlServer, proxy: DatabaseProxy) -> tuple[dict[
     url = database.create_database("faults")
     migrate(url)
     behind = database.url("faults", port=proxy.port)
-    return SETTINGS_POSTGRESQL | {"ATTACHD_DATABASE_URL": behind}, {"ATTACHD_DATABASE_URL": url}
+    patient = dict.fromkeys(SETTINGS_POSTGRESQL, PATIENT_S)
+    return SETTINGS_POSTGRESQL | {"ATTACHD_DATABASE_URL": behind}, patient | {"ATTACHD_DATABASE_URL": url}
 
 
 def of_s3(s3: SharedS3, proxy: S3Proxy) -> tuple[dict[str, Any], dict[str, str]]:
     """Settings of an empty part of the bucket behind the proxy, and those that lead around it."""
     endpoint = "ATTACHD_UPLOAD_S3_ENDPOINT_URL"
-    return s3.fresh_prefix() | SETTINGS_S3 | {endpoint: proxy.url}, {endpoint: s3.url}
+    patient = {name: PATIENT_S for name in SETTINGS_S3 if name.endswith("_TIMEOUT_SECONDS")}
+    return s3.fresh_prefix() | SETTINGS_S3 | {endpoint: proxy.url}, patient | {endpoint: s3.url}

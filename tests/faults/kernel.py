@@ -190,7 +190,7 @@ class Kernel:
 
     def __exit__(self, *_: object) -> None:
         os.eventfd_write(self._stop, 1)
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         os.close(self._stop)
         self._socket.close()

@@ -74,12 +74,12 @@ class Listener:
     def __enter__(self) -> Self:
         self._thread.start()
         if self.last_event_id is None:
-            assert self.begun.wait(10), self._failure
+            assert self.begun.wait(60), self._failure
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ended = True
-        self._thread.join(15)
+        self._thread.join(90)
         assert not self._thread.is_alive()
         self._client.close()
         if self._failure is not None:

@@ -21,7 +21,7 @@ class LoopThread:
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         """What the coroutine returns, which runs on the loop."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     async def begin(self) -> None:
         """What is done first."""
@@ -37,7 +37,7 @@ class LoopThread:
     def __exit__(self, *_: object) -> None:
         self.do(self._finish())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(60)
         assert not self._thread.is_alive()
         self._loop.close()
 

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import resource
 import socket
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -17,11 +18,19 @@ from tests.faults.site import LARGE, SMALL, Site, content, unavailable
 pytestmark = pytest.mark.only_on("sqlite", "local", reason="these tests choose their engines themselves")
 
 
+def settled_descriptors(process: int) -> dict[int, str]:
+    """What the process has open once it closes nothing more of what was before."""
+    used: dict[int, str] = {}
+    while used != (used := open_descriptors(process)):
+        time.sleep(0.05)
+    return used
+
+
 @contextlib.contextmanager
 def limited(site: Site, spare: int) -> Iterator[None]:
     """Meanwhile the server may open so many descriptors and no more."""
     process = site.server.process.pid
-    used = open_descriptors(process)
+    used = settled_descriptors(process)
     free = itertools.islice((number for number in itertools.count() if number not in used), spare, None)
     soft, hard = resource.prlimit(process, resource.RLIMIT_NOFILE)
     resource.prlimit(process, resource.RLIMIT_NOFILE, (next(free), hard))

@@ -47,7 +47,7 @@ def test_upload(before: Site, kernel: Kernel, call: Call, path: str, size: int, 
             site.send(size=size)
         assert hits
         with site.server.process as process:  # closes its output
-            assert process.wait(10) == -signal.SIGKILL
+            assert process.wait(60) == -signal.SIGKILL
     before.server.start()
     with before.again() as site:
         assert len(site.listed().keys() - listed.keys()) == there

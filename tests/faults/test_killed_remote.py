@@ -38,7 +38,7 @@ def test_upload(
     remote_site: Site, database_proxy: DatabaseProxy, s3_proxy: S3Proxy, size: int, hang: Hang, *, there: bool
 ) -> None:
     with remote_site.again() as site, ThreadPoolExecutor(1) as pool:
-        site.upload(size=size)
+        site.recover(size=size)
         listed = site.listed()
         with hang(database_proxy, s3_proxy) as hits:
             upload = pool.submit(site.send, size=size)
@@ -49,7 +49,7 @@ def test_upload(
             with pytest.raises(httpx.TransportError):
                 upload.result()
             with site.server.process as process:  # closes its output
-                assert process.wait(10) == -signal.SIGKILL
+                assert process.wait(60) == -signal.SIGKILL
     remote_site.server.start()
     with remote_site.again() as site:
         assert len(site.listed().keys() - listed.keys()) == there

@@ -57,7 +57,7 @@ def site(
 def test_between_the_mail_and_its_note(site: Site, database_proxy: DatabaseProxy, mail: MailServer, fault: Fault) -> None:
     """The server has the mail; that it has must be noted before anybody would send it again."""
     before, began = len(mail.received), mail.began
-    image = site.upload()
+    image = site.recover()
     message = {"content": "<p>Hello</p>", "to": ["ada@example.com"], "attachments": [image]}
     answer = site.session.post(f"/api/v1/conversations/{site.conversation}/messages", json=message)
     assert answer.status_code == 200, answer.text

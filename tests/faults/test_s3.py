@@ -71,7 +71,7 @@ def test_every_api(site: Site, proxy: S3Proxy, api: Api, operation: Operation) -
         answer = site.send(api, size_for(operation))
     assert hits
     assert unavailable(answer, api) == BROKEN
-    site.upload(api)
+    site.recover(api)
     site.settle()
 
 
@@ -87,7 +87,7 @@ def test_parts_that_cannot_be_aborted(site: Site, proxy: S3Proxy, fault: Fault) 
 @pytest.mark.parametrize("size", [SMALL, IN_PARTS], ids=["small", "large"])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_download(site: Site, proxy: S3Proxy, fault: Fault, size: int) -> None:
-    id = site.upload(size=size)
+    id = site.recover(size=size)
     with proxy.at("GetObject", fault) as hits:
         for part in ({}, {"range": "bytes=100-199"}):
             answer = site.session.get(f"/api/attachments/{id}/download", headers=part)
@@ -98,7 +98,7 @@ def test_download(site: Site, proxy: S3Proxy, fault: Fault, size: int) -> None:
 
 @pytest.mark.parametrize("fault", [*FAULTS, "truncated"])
 def test_download_that_fails_once(site: Site, proxy: S3Proxy, fault: Fault) -> None:
-    id = site.upload(size=IN_PARTS)
+    id = site.recover(size=IN_PARTS)
     with proxy.at("GetObject", fault, times=1) as hits:
         site.check_bytes(id, site.acknowledged[id])
     assert hits
@@ -107,7 +107,7 @@ def test_download_that_fails_once(site: Site, proxy: S3Proxy, fault: Fault) -> N
 
 def test_a_download_is_one_get(site: Site, proxy: S3Proxy) -> None:
     """It had been one for every 256 KiB: 4 files of 25 MiB a second, and 25 since (2026-11)."""
-    id = site.upload(size=IN_PARTS)
+    id = site.recover(size=IN_PARTS)
     with proxy.at("GetObject", "internal-error", after=1) as hits:
         site.check_bytes(id, site.acknowledged[id])
     assert not hits
@@ -116,7 +116,7 @@ def test_a_download_is_one_get(site: Site, proxy: S3Proxy) -> None:
 
 def test_download_that_ends_early(site: Site, proxy: S3Proxy) -> None:
     """The answer has begun, with its length: it ends early, which every client notices."""
-    id = site.upload(size=IN_PARTS)
+    id = site.recover(size=IN_PARTS)
     with proxy.at("GetObject", "truncated", times=1), proxy.at("GetObject", "reset") as hits:
         with pytest.raises(httpx.RemoteProtocolError, match="complete message body"):
             site.download(id)
@@ -161,7 +161,7 @@ def test_spool_full(site: Site, kernel: Kernel, call: Call) -> None:
 
 
 def test_no_store(site: Site, proxy: S3Proxy) -> None:
-    id = site.upload()
+    id = site.recover()
     with proxy.down():
         for api in APIS:
             assert unavailable(site.send(api), api) == BROKEN
