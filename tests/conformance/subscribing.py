@@ -40,7 +40,7 @@ class Uploader(threading.Thread):
 
     def more(self, count: int) -> None:
         """Wait until so many more uploads are acknowledged."""
-        wanted, deadline = len(self.acknowledged) + count, time.monotonic() + 30
+        wanted, deadline = len(self.acknowledged) + count, time.monotonic() + 60
         while len(self.acknowledged) < wanted:
             assert time.monotonic() < deadline, "the uploads do not go on"
             time.sleep(PAUSE_S)

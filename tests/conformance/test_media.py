@@ -350,7 +350,7 @@ def test_a_client_that_stops_sending_and_a_file_that_is_lost(tmp_path: Path) -> 
         media = upload(client)
         host, port = site.base_url.removeprefix("http://").split(":")
         head = f"POST /api/v1/media HTTP/1.1\r\nHost: x\r\nCookie: session={site.tokens['member']}\r\n"
-        with socket.create_connection((host, int(port)), 20) as connection:
+        with socket.create_connection((host, int(port)), 60) as connection:
             connection.sendall(f"{head}Content-Type: {FORM}\r\nContent-Length: 9\r\n\r\n--b".encode())
             answer = connection.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 408 ")

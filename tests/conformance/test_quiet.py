@@ -9,26 +9,35 @@ import pytest
 from tests.conformance.lasting import Client, Lasting
 from tests.conformance.launched import Launched
 
-PING_S, INACTIVITY_S, PONG_WAIT_S = 0.1, 0.5, 0.4
-QUIET_S = 1.2
+PING_S = 0.1
+INACTIVITY_S = 0.5
+# A subscription that is to stay must outlast a machine that stalls.
+PATIENT_S, QUIET_S = 5.0, 5.5
 SETTINGS = {
     "ATTACHD_STREAM_PING_SECONDS": str(PING_S),
-    "ATTACHD_STREAM_RECONNECT_AFTER_INACTIVITY_SECONDS": str(INACTIVITY_S),
     "ATTACHD_STREAM_JSONL_PING_SECONDS": "0.01",
     "ATTACHD_WEBSOCKET_PING_SECONDS": str(PING_S),
-    "ATTACHD_WEBSOCKET_PONG_WAIT_SECONDS": str(PONG_WAIT_S),
 }
+INACTIVITY = "ATTACHD_STREAM_RECONNECT_AFTER_INACTIVITY_SECONDS"
+PATIENT = {**SETTINGS, INACTIVITY: str(PATIENT_S), "ATTACHD_WEBSOCKET_PONG_WAIT_SECONDS": str(PATIENT_S)}
 
 
 @pytest.fixture(scope="module")
 def pinging(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
-    with Launched(tmp_path_factory.mktemp("pinging"), **SETTINGS) as site:
+    with Launched(tmp_path_factory.mktemp("pinging"), **PATIENT) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def impatient(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
+    """Its clients soon connect again."""
+    with Launched(tmp_path_factory.mktemp("impatient"), **SETTINGS, **{INACTIVITY: str(INACTIVITY_S)}) as site:
         yield site
 
 
 @pytest.fixture(scope="module")
 def pinging_by_text(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launched]:
-    with Launched(tmp_path_factory.mktemp("text"), **SETTINGS, ATTACHD_WEBSOCKET_TEXT_PINGS="true") as site:
+    with Launched(tmp_path_factory.mktemp("text"), **PATIENT, ATTACHD_WEBSOCKET_TEXT_PINGS="true") as site:
         yield site
 
 
@@ -48,16 +57,16 @@ def test_pings_keep_quiet_subscriptions(lasting: Lasting, pinging: Launched, pin
         client.until_closed()
 
 
-def test_a_server_that_says_nothing_is_left_and_found_again(lasting: Lasting, pinging: Launched) -> None:
-    client = Client(lasting, pinging, "sse")
+def test_a_server_that_says_nothing_is_left_and_found_again(lasting: Lasting, impatient: Launched) -> None:
+    client = Client(lasting, impatient, "sse")
     running = client.subscribe("open.run")
     assert running.data() == 0
     connections = running.states.count("connecting")
-    pinging.process.send_signal(signal.SIGSTOP)
+    impatient.process.send_signal(signal.SIGSTOP)
     try:
         time.sleep(2 * INACTIVITY_S)
     finally:
-        pinging.process.send_signal(signal.SIGCONT)
+        impatient.process.send_signal(signal.SIGCONT)
     assert running.data() == 0, "it subscribed again"
     assert running.states.count("connecting") > connections
     running.stop()

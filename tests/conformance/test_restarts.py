@@ -47,7 +47,7 @@ def test_restart(lasting: Lasting, restarted: Attachd, how: str) -> None:
     uploader.start()
     uploader.more(BEFORE)
     getattr(restarted.process, how)()
-    restarted.process.communicate(timeout=30)
+    restarted.process.communicate(timeout=60)
     restarted.start()
     uploader.more(AFTER)
     uploader.stop()

@@ -1,6 +1,7 @@
 """Widgets of API B on a real server: what a visitor may see and send, and how often."""
 
 import contextlib
+import datetime as dt
 import json
 import time
 import uuid
@@ -235,15 +236,21 @@ def test_a_visitor_cannot_say_where_it_is_unless_a_proxy_is_trusted(tmp_path_fac
     assert statuses == [200, 429]
 
 
+def moment(text: str) -> dt.datetime:
+    return dt.datetime.fromisoformat(text)
+
+
 def test_a_session_ends(tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = tmp_path_factory.mktemp("ended")
     with (
-        Attachd(folder, ATTACHD_WIDGET_SESSION_SECONDS="0.5", ATTACHD_AUTH_SESSION_CACHE_SECONDS="0") as site,
+        Attachd(folder, ATTACHD_WIDGET_SESSION_SECONDS="60", ATTACHD_AUTH_SESSION_CACHE_SECONDS="0") as site,
         site.client() as agent,
     ):
         with visitor(site, mint(agent)) as page:
             id = page.post(UPLOAD, files=FILES).json()["data"]["uuid"]
-            time.sleep(0.6)
+            ((created, expires),) = site.backing.query("SELECT created_at, expires_at FROM widget_sessions")
+            assert (moment(expires) - moment(created)).total_seconds() == pytest.approx(60, abs=15)
+            site.backing.query("UPDATE widget_sessions SET expires_at = ?", created)
             assert page.post(UPLOAD, files=FILES).status_code == 401
             assert page.get(f"/uploads/{id}").status_code == 401
         mint(agent)

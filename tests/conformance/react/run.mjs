@@ -8,7 +8,7 @@ import { createElement } from 'react';
 import { Attachments, LiveAttachments, Open, Pages, provide } from './page.mjs';
 
 // Ample for a loaded machine.
-const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 30_000;
 const within = { timeout: TIMEOUT_MS };
 const see = (text) => screen.findByText(text, {}, within);
 const gone = (text) => waitFor(() => assert.equal(screen.queryByText(text), null), within);
