@@ -330,7 +330,7 @@ def test_a_form_as_browsers_send_it(attachd: Attachd) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)

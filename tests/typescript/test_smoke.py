@@ -37,7 +37,7 @@ def run(site: Attachd, scenario: str, conversation: str | None = None) -> Any:
         input=json.dumps(told),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr
