@@ -179,10 +179,11 @@ class Socket(WSListener):
         self._upper = transport
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if not self.is_open and frame.msg_type != WSMsgType.CLOSE:
+        is_close = frame.msg_type == WSMsgType.CLOSE
+        if not self.is_open and not is_close:
             return
         self._heard_at = self._now()
-        if self.is_overrun(1):
+        if not is_close and self.is_overrun(1):  # the answer to our own close must not count: it ends the connection
             self._receiver.overrun()
             return
         try:
