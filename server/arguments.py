@@ -14,8 +14,8 @@ import click
 
 from schemas import UUID_PATTERN, ServiceError
 from server.migration import StartError
-from server.serving import open_store
 from server.settings import CONFIG_VARIABLE, Settings, SettingsError, load_settings
+from server.stores import open_store
 from storage import Store
 
 T = TypeVar("T")

@@ -22,6 +22,7 @@ from schemas import Principal, Record, ServiceError
 from server import serving
 from server.plugins import load_routers
 from server.settings import Settings, SettingsError
+from server.stores import open_store
 
 DATA: Final = Path("data")
 CREDENTIALS_FILE: Final = DATA / "dev.json"
@@ -130,7 +131,7 @@ def serve(settings: Settings) -> int:
 
 
 async def _prepare(settings: Settings) -> Demo:
-    async with await serving.open_store(settings) as store:
+    async with await open_store(settings) as store:
         return await prepare_demo(store)
 
 

@@ -23,8 +23,6 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-import storage
-from schemas import ServiceError
 from server.app import App, create_app
 from server.body_socket import BodyProtocol
 from server.descriptors import raise_limit
@@ -32,10 +30,10 @@ from server.log import log_event
 from server.log_lines import log_config
 from server.mail import check_mail
 from server.metrics import shared_folder
-from server.migration import StartError, ensure_schema
+from server.migration import StartError
 from server.plugins import load_routers
 from server.settings import Settings, SettingsError, with_port
-from server.stores import open_settled
+from server.stores import check_store
 
 # Longer than the 60 s for which nginx keeps an idle connection to its upstream: the proxy closes first, and no request
 # meets a connection that is being closed.
@@ -47,35 +45,6 @@ BACKLOG = 2048
 _M_ARENA_MAX = -8  # malloc.h of glibc
 _KEPT_BYTES = 4 * 1024 * 1024  # freed memory that stays with the process
 GC_THRESHOLD = 20_000  # container objects more made than freed, after which the collector looks at the new ones
-
-
-async def open_store(settings: Settings, *, create: bool = True) -> storage.Store:
-    """The store of the settings, with its schema brought up to date and both its parts touched. Raises StartError.
-
-    Without `create` its files must be there. An empty store agrees with everything: none must come of a disk that is not
-    mounted, or of another current directory.
-    """
-    url = settings.database.url
-    try:
-        if not storage.is_postgresql(url):  # others may be serving from it: `attachd migrate` is asked for
-            if not create and not (path := storage.sqlite_path(url)).exists():
-                raise StartError(f"there is no database {path}: see --config, the current directory, and what is mounted")
-            await ensure_schema(url)
-        store = await open_settled(settings, create=create)
-    except ServiceError as error:
-        raise StartError(error.message) from error
-    try:
-        await store.check()
-    except ServiceError as error:
-        await store.aclose()
-        raise StartError(str(error)) from error
-    return store
-
-
-async def check_store(settings: Settings) -> None:
-    """Open the store and close it again. Raises StartError."""
-    async with await open_store(settings):
-        pass
 
 
 def listen(settings: Settings) -> tuple[Settings, socket.socket]:

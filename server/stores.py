@@ -1,14 +1,45 @@
 """The store of the settings: the same for what serves and for the commands beside it."""
 
 import storage
+from schemas import ServiceError
 from server.database_settings import DatabaseSettings
 from server.mail import mail_options
+from server.migration import StartError, ensure_schema
 from server.setting_rules import signing_keys
 from server.settings import Settings
 from server.upload_rules import fallback_of, s3_options
 from storage import MEBIBYTE, DatabaseOptions, Options, Store, Watch, api_a
 
 _DAY_S = 86_400.0
+
+
+async def open_store(settings: Settings, *, create: bool = True) -> Store:
+    """The store of the settings, with its schema brought up to date and both its parts touched. Raises StartError.
+
+    Without `create` its files must be there. An empty store agrees with everything: none must come of a disk that is not
+    mounted, or of another current directory.
+    """
+    url = settings.database.url
+    try:
+        if not storage.is_postgresql(url):  # others may be serving from it: `attachd migrate` is asked for
+            if not create and not (path := storage.sqlite_path(url)).exists():
+                raise StartError(f"there is no database {path}: see --config, the current directory, and what is mounted")
+            await ensure_schema(url)
+        store = await open_settled(settings, create=create)
+    except ServiceError as error:
+        raise StartError(error.message) from error
+    try:
+        await store.check()
+    except ServiceError as error:
+        await store.aclose()
+        raise StartError(str(error)) from error
+    return store
+
+
+async def check_store(settings: Settings) -> None:
+    """Open the store and close it again. Raises StartError."""
+    async with await open_store(settings):
+        pass
 
 
 async def open_settled(settings: Settings, watch: Watch | None = None, *, create: bool = True) -> Store:

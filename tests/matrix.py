@@ -20,6 +20,8 @@ _RUNNERS = frozenset(
         "tests.server.streaming",
     }
 )
+# What these run has the store that the settings of the test say, the same in every run.
+_OWN = frozenset({"BareAttachd", "environment", "run_attachd"})
 # Tests that choose their engines themselves, whatever the run is for.
 _ONCE = ("tests/deployment/", "tests/engines/", "tests/faults/")
 # The fixtures that every test has, and those of tests that are about an engine, whatever the run is for.
@@ -31,6 +33,7 @@ _SLOWEST_FIRST = (
     "tests/faults/",
     "tests/server/test_serving.py",
     "tests/server/test_cli.py",
+    "tests/server/test_commands_beside_a_server.py",
 )
 
 
@@ -60,7 +63,8 @@ def uses_store(item: pytest.Item) -> bool:
     fixtures = item._fixtureinfo.name2fixturedefs  # noqa: SLF001 (pytest has no other way)
     definitions = [each for name, overriding in fixtures.items() if name not in _BESIDE for each in overriding]
     modules = [vars(item.module), *(definition.func.__globals__ for definition in definitions)]
-    return any(getattr(value, "__module__", None) in _RUNNERS for module in modules for value in module.values())
+    named = (item for module in modules for item in module.items())
+    return any(getattr(value, "__module__", None) in _RUNNERS for name, value in named if name not in _OWN)
 
 
 def _fits(item: pytest.Item) -> bool:

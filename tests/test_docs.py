@@ -134,8 +134,10 @@ def test_every_type_and_limit_is_in_the_table() -> None:
 
 
 def commands(group: click.Group, prefix: str = "attachd") -> list[tuple[str, click.Command]]:
-    found = []
-    for name, command in group.commands.items():
+    found, context = [], click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         path = f"{prefix} {name}"
         found += commands(command, path) if isinstance(command, click.Group) else [(path, command)]
     return found

@@ -15,8 +15,9 @@ import uvicorn
 from procedures import Context, Router
 from schemas import Code, Principal, Role, ServiceError
 from server.app import create_app
-from server.serving import listen, open_store, uvicorn_config
+from server.serving import listen, uvicorn_config
 from server.settings import Settings, load_settings
+from server.stores import open_store
 from storage import API_A, Details, Store, fresh_id
 from tests.conformance.streaming import stream
 from tests.conformance.subscriptions import open_, sub
