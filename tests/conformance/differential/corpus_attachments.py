@@ -98,5 +98,9 @@ SEQUENCES: dict[str, list[Case]] = {
     "delete-twice": [remove("spare-5"), remove("spare-5")],
     "delete-then-get": [get(G, item("~spare-6~")), remove("spare-6"), get(G, item("~spare-6~"))],
     "delete-then-get-as-admin": [remove("spare-7"), get(G, item("~spare-7~"), who="admin")],
-    "delete-one-twice-in-a-batch": [post(f"{D},{D}", f'{{"0":{item("~spare-8~")},"1":{item("~spare-8~")}}}', query="batch=1")],
+}
+
+# Batches whose calls run at once, and of which one wins.
+RACES: dict[str, Case] = {
+    "delete-one-twice-in-a-batch": post(f"{D},{D}", f'{{"0":{item("~spare-8~")},"1":{item("~spare-8~")}}}', query="batch=1"),
 }
