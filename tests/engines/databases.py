@@ -55,18 +55,18 @@ class SqliteFile:
 
     def query(self, sql: str, *parameters: Any) -> list[Row]:
         """See `OwnDatabase`."""
-        with contextlib.closing(sqlite3.connect(self.path, TIMEOUT_S)) as connection, connection:
+        with contextlib.closing(sqlite3.connect(self.path, timeout=TIMEOUT_S)) as connection, connection:
             return connection.execute(sql, parameters).fetchall()
 
     def records(self, sql: str, *parameters: Any) -> list[dict[str, Any]]:
         """See `OwnDatabase`."""
-        with contextlib.closing(sqlite3.connect(self.path, TIMEOUT_S)) as connection, connection:
+        with contextlib.closing(sqlite3.connect(self.path, timeout=TIMEOUT_S)) as connection, connection:
             connection.row_factory = sqlite3.Row
             return [dict(row) for row in connection.execute(sql, parameters)]
 
     def execute_many(self, sql: str, rows: Iterable[Sequence[Any]]) -> None:
         """See `OwnDatabase`."""
-        with contextlib.closing(sqlite3.connect(self.path, TIMEOUT_S)) as connection, connection:
+        with contextlib.closing(sqlite3.connect(self.path, timeout=TIMEOUT_S)) as connection, connection:
             connection.executemany(sql, rows)
 
     def check(self) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import email
 import email.policy
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -98,8 +99,11 @@ class MailServer:
         for task in asyncio.all_tasks() - {asyncio.current_task()}:
             task.cancel()
         async with asyncio.timeout(TIMEOUT_S):
-            while self._server._active_count:  # type: ignore[attr-defined]  # noqa: ASYNC110, SLF001 (until 3.12 there is no other way)
-                await asyncio.sleep(0.01)  # for the connections to end
+            if sys.version_info >= (3, 12):  # it waits for the connections, too
+                await self._server.wait_closed()
+            else:
+                while self._server._active_count:  # type: ignore[attr-defined]  # noqa: ASYNC110, SLF001 (there is no other way)
+                    await asyncio.sleep(0.01)
 
     def wait_for(self, count: int, timeout_s: float = TIMEOUT_S) -> list[Received]:
         """So many acknowledged mails, no more and no fewer."""
