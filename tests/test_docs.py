@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import tomllib
@@ -27,6 +26,7 @@ from server.protocol import MAX_HEAD_BYTES
 from server.settings import SettingKey, SettingsError, load_settings, setting_keys
 from storage import API_A
 from tests.conformance.node import node_command, node_environment, npm_install
+from tests.engines.ports import free_port
 from tests.running import ROOT, Attachd, environment
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -200,12 +200,6 @@ def shell(script: str, folder: Path) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_the_ten_lines_run(tmp_path: Path) -> None:

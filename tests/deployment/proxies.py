@@ -1,7 +1,6 @@
 """The proxies of docs/operations.md as they stand there, in front of a real server."""
 
 import re
-import socket
 import subprocess
 import time
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from typing import Self
 
 import httpx
 
+from tests.engines.ports import free_port
 from tests.running import ROOT
 from tests.server.mail_server import CERTIFICATE
 
@@ -55,12 +55,6 @@ def replaced(text: str, replacements: Mapping[str, str]) -> str:
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     return text
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Proxy:

@@ -20,7 +20,7 @@ import pytest
 from server.setting_types import setting_keys
 from server.settings import Settings, load_settings
 from tests.deployment.composed import compose, containerfile, environment_of_image, health_check, last_stage
-from tests.deployment.proxies import free_port
+from tests.engines.ports import free_port
 from tests.engines.postgresql import SharedPostgresql
 from tests.engines.seaweedfs import WEED
 from tests.rest.live import eventually

@@ -14,8 +14,9 @@ import httpx
 import pytest
 
 from tests.durability.test_kill import kill
+from tests.rest.live import eventually
 from tests.running import Attachd
-from tests.server.mail_server import MailServer, eventually
+from tests.server.mail_server import MailServer
 
 PATH = f"/api/v1/conversations/{uuid.uuid4()}/messages"
 LEASE = "1"  # the shortest

@@ -188,7 +188,7 @@ def form(*parts: bytes) -> bytes:
     return b"".join(parts) + b"--%b--\r\n" % BOUNDARY.encode()
 
 
-def eventually(condition: Callable[[], bool], timeout_s: float = 30.0) -> bool:
+def eventually(condition: Callable[[], object], timeout_s: float = 30.0) -> bool:
     """Whether the condition comes true in time."""
     deadline = time.monotonic() + timeout_s
     while not condition():

@@ -6,8 +6,6 @@ import email.policy
 import ssl
 import sys
 import threading
-import time
-from collections.abc import Callable
 from email.message import EmailMessage
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +13,8 @@ from typing import Any, Self
 
 import msgspec
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from tests.rest.live import eventually
 
 TIMEOUT_S = 30.0
 CERTIFICATE = Path(__file__).with_name("mail_server.pem")  # of 127.0.0.1, signed by itself, with its key; for a hundred years
@@ -175,13 +175,3 @@ class _Handler:
             mail = Received(envelope.mail_from, tuple(envelope.rcpt_tos), envelope.original_content, self._connection)
             server.received.append(mail)
         return answer
-
-
-def eventually(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> bool:
-    """Whether the condition comes true."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.01)
-    return True

@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.rest.live import eventually
 from tests.running import Attachd, run_attachd
-from tests.server.mail_server import MailServer, eventually
+from tests.server.mail_server import MailServer
 from tests.server.test_openapi import assert_documented
 
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\1\2\3" * 16
